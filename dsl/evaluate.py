@@ -1,0 +1,274 @@
+"""From a checked program to one collected sum, with the evidence of what each selector chose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TypeAlias
+
+from .check import Checked
+from .errors import CheckError, DslError, LimitError
+from .plan import DEFAULT_SEMANTICS, SEMANTICS, AdapterKey, LinearForm, ModuleFilter, Plan, collect
+from .resolve import Candidate, Catalogue, Choice, Chooser, Context
+from .syntax import (
+    Call,
+    Expression,
+    Name,
+    Negative,
+    Number,
+    Product,
+    Selector,
+    Sum,
+    Text,
+)
+
+_LARGEST_COEFFICIENT_BITS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSet:
+    """Several sums, one an adapter of a set."""
+
+    members: tuple[LinearForm, ...]
+
+
+Value: TypeAlias = Fraction | LinearForm | AdapterSet
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A program's meaning in one catalogue at one moment.
+
+    Attributes:
+        plan: the canonical sum.
+        choices: what each selector and reference chose, in the order of the program.
+        adapters: the chosen version behind each key of the plan.
+    """
+
+    plan: Plan
+    choices: tuple[Choice, ...]
+    adapters: dict[AdapterKey, Candidate]
+
+
+def evaluate(
+    checked: Checked,
+    catalogue: Catalogue,
+    context: Context | None = None,
+    semantics: str | None = None,
+) -> Evaluation:
+    """Resolve every selector and collect the program into its canonical form.
+
+    Args:
+        checked: a program that passed its checks.
+        catalogue: where selectors and references look.
+        context: what selectors mean when they do not say it themselves.
+        semantics: wraps the whole program in the function of that name.
+
+    Raises:
+        NotFoundError, AmbiguousError: a selector or reference that is not exactly one adapter.
+        CheckError: everything cancels out, or two semantics meet.
+        LimitError: a coefficient that float32 cannot hold.
+    """
+    if semantics is not None and semantics not in SEMANTICS:
+        raise CheckError(
+            f"there are no semantics called '{semantics}'", hint=f"known: {', '.join(SEMANTICS)}"
+        )
+    program = checked.program
+    chooser = Chooser(catalogue, program.source, checked.languages, context or Context())
+    walk = _Walk(checked, chooser)
+    try:
+        for binding in program.bindings:
+            walk.bound[binding.name] = walk.value(binding.expression)
+        form = walk.adapter(program.expression)
+        if semantics and form.semantics and semantics != form.semantics:
+            raise CheckError(
+                f"the program says {form.semantics}(...), but {semantics} semantics are asked for",
+                span=program.expression.span,
+                hint="leave one of the two out",
+            )
+        plan = collect(form, semantics or form.semantics or DEFAULT_SEMANTICS)
+    except DslError as error:
+        error.span = error.span or program.expression.span
+        raise error.located(program.source) from error.__cause__
+    chosen = {_key(item): item for choice in walk.choices for item in choice.adapters}
+    return Evaluation(plan, tuple(walk.choices), {key: chosen[key] for key in plan.adapters})
+
+
+def _key(candidate: Candidate) -> AdapterKey:
+    return AdapterKey(candidate.digest, candidate.config_digest)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One evaluation of one program; nesting is bounded by the parser's limits."""
+
+    checked: Checked
+    chooser: Chooser
+    bound: dict[str, Value] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
+    known: dict[Selector | str, Choice] = field(default_factory=dict)
+
+    def value(self, expression: Expression) -> Value:
+        match expression:
+            case Number(value=value):
+                return value
+            case Name(name=name):
+                return self.bound[name] if name in self.bound else self.checked.scalars[name]
+            case Text() | Selector():
+                return self._chosen(expression)
+            case Negative(operand=operand):
+                return _scaled(self.value(operand), Fraction(-1))
+            case Sum():
+                return self._sum(expression)
+            case Product():
+                return self._product(expression)
+            case Call():
+                return self._call(expression)
+        raise CheckError("a language cannot stand here", span=expression.span)
+
+    def adapter(self, expression: Expression) -> LinearForm:
+        value = self.value(expression)
+        if not isinstance(value, LinearForm):
+            raise CheckError("an adapter is expected here", span=expression.span)
+        return value
+
+    def scalar(self, expression: Expression) -> Fraction:
+        value = self.value(expression)
+        if not isinstance(value, Fraction):
+            raise CheckError("a number is expected here", span=expression.span)
+        return value
+
+    def _chosen(self, expression: Text | Selector) -> Value:
+        memory = expression.value if isinstance(expression, Text) else expression
+        choice = self.known.get(memory)
+        if choice is None:
+            if isinstance(expression, Text):
+                choice = self.chooser.refer(expression.value, expression.span)
+            else:
+                choice = self.chooser.choose(expression)
+            self.known[memory] = choice
+            self.choices.append(choice)
+        forms = tuple(LinearForm.of(_key(adapter)) for adapter in choice.adapters)
+        if isinstance(expression, Text) or self.checked.is_single(expression):
+            return forms[0]
+        return AdapterSet(forms)
+
+    def _sum(self, expression: Sum) -> Value:
+        first = self.value(expression.terms[0].expression)
+        if isinstance(first, Fraction):
+            total = first
+            for term in expression.terms[1:]:
+                total += self.scalar(term.expression) * (-1 if term.negative else 1)
+            return _bounded(total, expression)
+        form = LinearForm({}, None)
+        for index, term in enumerate(expression.terms):
+            other = self.adapter(term.expression)
+            if index and other.semantics != form.semantics:
+                named = other.semantics or form.semantics
+                raise CheckError(
+                    f"{named}(...) cannot be added to an adapter outside of it: "
+                    "the two sides would give '+' different meanings",
+                    span=term.span,
+                    hint=f"put the whole sum inside: {named}(... + ...)",
+                )
+            form.semantics = other.semantics
+            form.add(other, Fraction(-1 if term.negative else 1))
+        return form
+
+    def _product(self, expression: Product) -> Value:
+        scalar, operand = Fraction(1), None
+        for factor in expression.factors:
+            value = self.value(factor.expression)
+            if not isinstance(value, Fraction):
+                operand = value
+            elif not factor.divide:
+                scalar *= value
+            elif value == 0:
+                raise CheckError("division by zero", span=factor.span)
+            else:
+                scalar /= value
+            _bounded(scalar, expression)
+        return scalar if operand is None else _scaled(operand, scalar)
+
+    def _call(self, expression: Call) -> Value:
+        arguments = {argument.name: argument.value for argument in expression.arguments}
+        positional = [item.value for item in expression.arguments if item.name is None]
+        if expression.function in ("mean", "sum"):
+            return self._combined(expression)
+        form = self.adapter(positional[0])
+        match expression.function:
+            case "exact":
+                return _with_semantics(form, "exact", expression)
+            case "only":
+                pattern = arguments["modules"] if "modules" in arguments else positional[1]
+                return form.filtered(ModuleFilter(modules=_text(pattern)))
+            case "layers":
+                first = arguments.get("first", positional[1] if len(positional) > 1 else None)
+                last = arguments.get("last", positional[2] if len(positional) > 2 else None)
+                return form.filtered(
+                    ModuleFilter(first=self._integer(first), last=self._integer(last))
+                )
+        raise CheckError(f"no function is called '{expression.function}'", span=expression.span)
+
+    def _integer(self, expression: Expression | None) -> int | None:
+        return None if expression is None else int(self.scalar(expression))
+
+    def _combined(self, expression: Call) -> LinearForm:
+        forms = [form for argument in expression.arguments for form in self._members(argument.value)]
+        factor = Fraction(1, len(forms)) if expression.function == "mean" else Fraction(1)
+        total = LinearForm({}, forms[0].semantics)
+        for form in forms:
+            if form.semantics != total.semantics:
+                named = form.semantics or total.semantics
+                raise CheckError(
+                    f"{named}(...) stands beside an adapter outside of it",
+                    span=expression.span,
+                    hint=f"put the whole of it inside: {named}({expression.function}(...))",
+                )
+            total.add(form, factor)
+        return total
+
+    def _members(self, expression: Expression) -> Iterator[LinearForm]:
+        value = self.value(expression)
+        if isinstance(value, AdapterSet):
+            yield from value.members
+        elif isinstance(value, LinearForm):
+            yield value
+
+
+def _with_semantics(form: LinearForm, semantics: str, expression: Call) -> LinearForm:
+    if form.semantics not in (None, semantics):
+        raise CheckError(
+            f"{form.semantics}(...) inside of {semantics}(...)",
+            span=expression.span,
+            hint="a sum has one meaning: leave one of the two out",
+        )
+    return LinearForm(form.coefficients, semantics)
+
+
+def _scaled(value: Value, factor: Fraction) -> Value:
+    if isinstance(value, Fraction):
+        return value * factor
+    if isinstance(value, AdapterSet):
+        return AdapterSet(tuple(member.scaled(factor) for member in value.members))
+    return value.scaled(factor)
+
+
+def _bounded(value: Fraction, expression: Expression) -> Fraction:
+    """Refuse numbers that grow without bound before they are ever a coefficient."""
+    bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+    if bits > _LARGEST_COEFFICIENT_BITS:
+        raise LimitError(
+            f"a number here needs about {math.ceil(bits * math.log10(2))} digits to be exact",
+            span=expression.span,
+            hint="coefficients are exact fractions: use shorter numbers",
+        )
+    return value
+
+
+def _text(expression: Expression) -> str:
+    if not isinstance(expression, Text):
+        raise CheckError("a text in quotes is expected here", span=expression.span)
+    return expression.value

@@ -1,0 +1,316 @@
+"""The front door: one object that ties catalogue, language and weights together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ..store import Added, BlobStore, Catalog, VersionRecord
+from .errors import SourceError
+from .home import Home, find_home
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .composition import Compiled, Explanation
+    from .fsck import FsckReport
+    from .result import Composed
+    from .verification import Verification
+
+# Modules that load torch or lark are imported by the methods that need them: a plain query
+# must not pay for either.
+
+
+class AdapterHub:
+    """A catalogue of adapters and what can be done with it.
+
+    >>> hub = AdapterHub.open()                                         # doctest: +SKIP
+    >>> hub.add("runs/xlsum-en", kind="task", language="en", task="xlsum")  # doctest: +SKIP
+    >>> hub.compose("0.6*task[en] + 0.4*(lm[pt] - lm[en])", name="xlsum-pt")  # doctest: +SKIP
+    """
+
+    def __init__(self, home: Home, catalog: Catalog) -> None:
+        self.home = home
+        self.catalog = catalog
+        self.blobs = BlobStore(home.blobs)
+
+    @classmethod
+    def init(cls, home: str | Path | None = None, database: str | None = None) -> AdapterHub:
+        """Make a new catalogue, or open the one that is there.
+
+        Args:
+            home: folder; default `$ISOGLOSS_HOME`, else the platform's data folder.
+            database: SQLAlchemy URL; default `$ISOGLOSS_DATABASE_URL`, else SQLite in the home.
+        """
+        place = find_home(home, database)
+        place.path.mkdir(parents=True, exist_ok=True)
+        return cls(place, Catalog.create(place.database))
+
+    @classmethod
+    def open(cls, home: str | Path | None = None, database: str | None = None) -> AdapterHub:
+        """Open an existing catalogue; never makes nor migrates one.
+
+        Raises:
+            NoCatalogError: there is none. SchemaError: it belongs to another release.
+        """
+        place = find_home(home, database)
+        return cls(place, Catalog.open(place.database))
+
+    def close(self) -> None:
+        """Close the database connection."""
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def add(
+        self,
+        source: str | Path,
+        *,
+        kind: str,
+        language: str | Sequence[str] | None = None,
+        task: str | None = None,
+        name: str | None = None,
+        dataset: str | None = None,
+        dataset_revision: str | None = None,
+        objective: str | None = None,
+        base: str | None = None,
+        base_revision: str | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        seed: int | None = None,
+        license: str | None = None,
+        note: str | None = None,
+    ) -> Added:
+        """Catalogue a PEFT folder as the next version of its name.
+
+        What the folder's configuration, card and trainer state say is filled in; arguments correct it.
+        Equal content and provenance make no new version.
+
+        Args:
+            source: folder with `adapter_config.json` and `adapter_model.safetensors`.
+            kind: `task` (trained on labelled data) or `lm` (on unlabelled text).
+            language: ISO 639 or BCP 47 code; several for a multilingual adapter.
+            name: default `TASK-LANGUAGE` or `lm-LANGUAGE`.
+
+        Raises:
+            SourceError, RefusedSourceError, LanguageError: the folder or an argument.
+            WeightsError, IncompatibleError: the weights; nothing is stored.
+        """
+        from .addition import add_folder
+        from .provenance import Provenance, languages_given
+
+        said = Provenance(
+            kind=kind,
+            languages=languages_given(language),
+            task=task,
+            name=name,
+            dataset=dataset,
+            dataset_revision=dataset_revision,
+            objective=objective,
+            base=base,
+            base_revision=base_revision,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            license=license,
+            note=note,
+        )
+        return add_folder(self.catalog, self.blobs, source, said)
+
+    def find(
+        self,
+        query: str = "",
+        *,
+        language: str | None = None,
+        task: str | None = None,
+        kind: str | None = None,
+        base: str | None = None,
+        peft: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        all_versions: bool = False,
+    ) -> list[VersionRecord]:
+        """The latest version of every name that fits; all versions on request.
+
+        Args:
+            query: a filter expression: `language = pt and steps >= 5000 and not withdrawn`.
+            sort: a field; a leading `-` sorts downwards.
+            limit: at most so many.
+
+        Raises:
+            ParseError: not a query. QueryError: a field that cannot be compared or sorted so.
+        """
+        conditions: list[Any] = []
+        if query.strip():
+            from ..dsl.fields import FIELDS
+            from ..dsl.query import parse_query
+
+            conditions.append(parse_query(query, FIELDS))
+        if language is not None:
+            from ..dsl.languages import normalize
+
+            codes = [code.strip() for code in language.split(",") if code.strip()]
+            language = ",".join(sorted({normalize(code) for code in codes}))
+        stated = (("language", language), ("task", task), ("kind", kind), ("base", base), ("peft", peft))
+        conditions += [
+            ("compare", field, "=", value) for field, value in stated if value is not None
+        ]
+        return self.catalog.find(
+            ("and", tuple(conditions)), sort=sort, limit=limit, latest=not all_versions
+        )
+
+    def show(self, reference: str) -> VersionRecord:
+        """One version: `name`, `name@v2`, `name@latest`, `name@sha256:PREFIX` or `sha256:PREFIX`.
+
+        Raises:
+            ParseError: not a reference. NotFoundError, AmbiguousError: not exactly one version.
+        """
+        from ..dsl.reference import parse_reference
+        from ..dsl.resolve import find_reference
+
+        found = find_reference(self.catalog, parse_reference(reference))
+        return self.catalog.get(found.name, found.version)
+
+    def compose(
+        self,
+        expression: str,
+        *,
+        name: str | None = None,
+        output: str | Path | None = None,
+        parameters: Mapping[str, str] | None = None,
+        semantics: str | None = None,
+        dtype: str | None = None,
+        task: str | None = None,
+        base: str | None = None,
+        peft: str | None = None,
+        result_language: str | Sequence[str] | None = None,
+        result_task: str | None = None,
+        license: str | None = None,
+        note: str | None = None,
+    ) -> Composed:
+        """Compose adapters into a new one, in the catalogue, in a PEFT folder, or both.
+
+        Args:
+            expression: `0.6*task[en] + 0.4*(lm[pt] - lm[en])`.
+            name: of the result in the catalogue. With neither name nor output: `composed-DIGEST`.
+            output: a new or empty folder, written as an ordinary PEFT adapter.
+            parameters: values of the program's parameters.
+            semantics: what `+` means: `elementwise` (default) or `exact`.
+            dtype: `float32`, `float16` or `bfloat16`; default that of the inputs.
+            task, base, peft: what selectors mean that do not say it themselves.
+            result_language, result_task, license, note: what is recorded of the result.
+
+        Raises:
+            DslError: the program, with its place, or adapters that do not go together.
+            OutputError: a folder that is taken.
+        """
+        from ..dsl.languages import normalize
+        from .provenance import languages_given
+        from .result import Result, carry_out
+
+        compiled = self._compile(expression, parameters, semantics, dtype, task, base, peft)
+        given = languages_given(result_language) or ()
+        if name is None and output is None:
+            name = f"composed-{compiled.evaluation.plan.digest[:12]}"
+        result = Result(
+            name=name,
+            output=output,
+            languages=tuple(sorted({normalize(code) for code in given})),
+            languages_given=given,
+            task=result_task,
+            license=license,
+            note=note,
+        )
+        return carry_out(self.catalog, self.blobs, compiled, result)
+
+    def explain(
+        self,
+        expression: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        semantics: str | None = None,
+        dtype: str | None = None,
+        task: str | None = None,
+        base: str | None = None,
+        peft: str | None = None,
+    ) -> Explanation:
+        """What an expression means here and now: choices, canonical sum, size; reads no tensor.
+
+        Raises:
+            DslError: as `compose`.
+        """
+        from .composition import explain
+
+        return explain(
+            self._compile(expression, parameters, semantics, dtype, task, base, peft)
+        )
+
+    def verify(self, target: str | Path) -> Verification:
+        """Prove a folder or a catalogued version: digests first, then made again and compared.
+
+        Args:
+            target: a folder with a lock, or a reference to a version.
+
+        Raises:
+            IntegrityError: something differs; the message names it.
+        """
+        from .verification import verify_folder, verify_version
+
+        folder = Path(target).expanduser()
+        if folder.is_dir():
+            return verify_folder(self.catalog, self.blobs, folder)
+        if isinstance(target, Path):
+            raise SourceError(f"there is no folder '{target}'")
+        return verify_version(self.catalog, self.blobs, self.show(target))
+
+    def state_dict(
+        self,
+        expression: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        semantics: str | None = None,
+        dtype: str | None = None,
+        task: str | None = None,
+        base: str | None = None,
+        peft: str | None = None,
+    ) -> dict[str, Tensor]:
+        """The composed tensors in memory, as `peft.set_peft_model_state_dict` takes them.
+
+        Raises:
+            DslError: as `compose`.
+        """
+        from ..dsl.execute import state_dict
+
+        compiled = self._compile(expression, parameters, semantics, dtype, task, base, peft)
+        return state_dict(compiled.recipe)
+
+    def fsck(self) -> FsckReport:
+        """Whether catalogue and weights agree: every blob rehashed, every reference followed."""
+        from .fsck import check_all
+
+        return check_all(self.catalog, self.blobs)
+
+    def _compile(
+        self,
+        expression: str,
+        parameters: Mapping[str, str] | None,
+        semantics: str | None,
+        dtype: str | None,
+        task: str | None,
+        base: str | None,
+        peft: str | None,
+    ) -> Compiled:
+        from ..dsl.resolve import Context
+        from .composition import Request, compile_request
+
+        request = Request(
+            expression, dict(parameters or {}), semantics, dtype, Context(task, base, peft)
+        )
+        return compile_request(self.catalog, self.blobs, request)

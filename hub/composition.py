@@ -1,0 +1,123 @@
+"""From an expression to what it means here and now: compiled against the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..dsl.check import check
+from ..dsl.evaluate import Evaluation, evaluate
+from ..dsl.parse import parse
+from ..dsl.plan import AdapterKey
+from ..dsl.print import print_program
+from ..dsl.recipe import Operand, Recipe, prepare
+from ..dsl.resolve import Choice, Context, label
+from ..dsl.syntax import Program
+from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for: the program, its parameters, and what selectors leave open."""
+
+    expression: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    semantics: str | None = None
+    dtype: str | None = None
+    context: Context = field(default_factory=Context)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A request understood, resolved and found possible; no tensor has been read yet."""
+
+    request: Request
+    program: Program
+    evaluation: Evaluation
+    parents: Mapping[AdapterKey, VersionRecord]
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What an expression means here and now, without carrying it out.
+
+    Attributes:
+        program: the syntax as understood, printed back.
+        choices: what each selector chose, and why.
+        terms: coefficient, label, digest and filters of each summand.
+        size_bytes, bytes_to_read: of the result's file, and of the inputs.
+    """
+
+    program: str
+    choices: tuple[Choice, ...]
+    terms: tuple[ParentRecord, ...]
+    canonical: str
+    digest: str
+    semantics: str
+    rank: int | None
+    dtype: str
+    size_bytes: int
+    bytes_to_read: int
+    warnings: tuple[str, ...]
+
+
+def compile_request(catalog: Catalog, blobs: BlobStore, request: Request) -> Compiled:
+    """Parse, check, resolve, plan and prepare a request; reads headers, no tensors.
+
+    Raises:
+        DslError: every way in which a program can be wrong or impossible.
+    """
+    program = parse(request.expression)
+    checked = check(program, request.parameters)
+    evaluation = evaluate(checked, catalog, request.context, request.semantics)
+    parents: dict[AdapterKey, VersionRecord] = {}
+    for key, candidate in evaluation.adapters.items():
+        parents[key] = catalog.get(candidate.name, candidate.version)
+    operands = {key: operand(record, blobs) for key, record in parents.items()}
+    recipe = prepare(evaluation.plan, operands, request.dtype)
+    return Compiled(request, program, evaluation, parents, recipe)
+
+
+def operand(record: VersionRecord, blobs: BlobStore) -> Operand:
+    """A catalogued version as the executor knows it."""
+    return Operand(
+        key=AdapterKey(record.digest, record.config_digest),
+        label=label(record),
+        path=blobs.path(record.digest),
+        config=record.config,
+        tokenizer_digest=record.tokenizer_digest,
+    )
+
+
+def explain(compiled: Compiled) -> Explanation:
+    """What the compiled request means, in full."""
+    plan, recipe = compiled.evaluation.plan, compiled.recipe
+    return Explanation(
+        program=print_program(compiled.program),
+        choices=compiled.evaluation.choices,
+        terms=parent_records(compiled),
+        canonical=plan.canonical,
+        digest=plan.digest,
+        semantics=plan.semantics,
+        rank=recipe.rank,
+        dtype=recipe.dtype,
+        size_bytes=recipe.size_bytes,
+        bytes_to_read=recipe.bytes_to_read,
+        warnings=recipe.warnings,
+    )
+
+
+def parent_records(compiled: Compiled) -> tuple[ParentRecord, ...]:
+    """The summands of the plan with the names of their adapters."""
+    return tuple(
+        ParentRecord(
+            coefficient=str(term.coefficient),
+            digest=term.adapter.weights,
+            config_digest=term.adapter.config,
+            filters=[kept.as_json() for kept in term.filters],
+            name=compiled.parents[term.adapter].name,
+            version=compiled.parents[term.adapter].version,
+        )
+        for term in compiled.evaluation.plan.terms
+    )

@@ -1,0 +1,64 @@
+"""Writing an ordinary PEFT folder: whole or not at all, and never over somebody's files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OutputError
+
+
+@contextmanager
+def new_folder(output: str | Path) -> Iterator[Path]:
+    """A sibling folder to write into, renamed to `output` when the block ends well.
+
+    Raises:
+        OutputError: `output` is there and not an empty folder, or cannot be written.
+    """
+    target = Path(output).expanduser().absolute()
+    _refuse_taken(target)
+    building = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot write '{output}': {error.strerror}") from error
+    try:
+        yield building
+        _sync(building)
+        _refuse_taken(target)
+        os.replace(building, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise OutputError(f"cannot write '{output}': {error.strerror}") from error
+        raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _refuse_taken(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise OutputError(f"'{target}' is there and is not a folder")
+    if target.is_dir() and any(target.iterdir()):
+        raise OutputError(f"the folder '{target}' is not empty; name a new or an empty one")
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

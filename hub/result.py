@@ -1,0 +1,247 @@
+"""Carrying a compiled composition out: into the catalogue, into an ordinary PEFT folder, or both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..dsl.configuration import config_digest
+from ..dsl.execute import execute
+from ..dsl.lock import LOCK_NAME, Lock, LockedAdapter
+from ..dsl.plan import AdapterKey
+from ..dsl.recipe import Recipe
+from ..dsl.reference import is_adapter_name
+from ..store import BlobStore, Catalog, CompositionRecord, NewVersion, ParentRecord
+from .card import license_of, write_card
+from .composition import Compiled, parent_records
+from .errors import OutputError, SourceError
+from .output_folder import new_folder
+from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a person says of a composed adapter.
+
+    Attributes:
+        name: in the catalogue; None keeps it out of there.
+        output: a folder to write; None writes none.
+        languages: normal forms and as given, of the languages that it is for.
+    """
+
+    name: str | None
+    output: str | Path | None = None
+    languages: tuple[str, ...] = ()
+    languages_given: tuple[str, ...] = ()
+    task: str | None = None
+    license: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A composed adapter: its content, its parents, and where it went.
+
+    Attributes:
+        digest, config_digest: sha256 of the result's weights and of its effective configuration.
+        name, version: in the catalogue; None when it was only written to a folder.
+        output: the folder that was written.
+        created: whether this made a new version.
+        computed: False when the weights were already there and nothing was calculated.
+    """
+
+    digest: str
+    config_digest: str
+    canonical: str
+    semantics: str
+    rank: int | None
+    dtype: str
+    size_bytes: int
+    parents: tuple[ParentRecord, ...]
+    warnings: tuple[str, ...]
+    name: str | None
+    version: int | None
+    output: Path | None
+    created: bool
+    computed: bool
+
+
+def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Result) -> Composed:
+    """Compose, and keep the result as it was asked for; all or nothing.
+
+    Raises:
+        SourceError: a name that cannot be one. OutputError: a folder that is taken.
+        WeightsError: a result that is not finite.
+    """
+    if result.name is not None and not is_adapter_name(result.name):
+        raise SourceError(
+            f"'{result.name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
+            "with at most one '/' between owner and name"
+        )
+    if result.output is None:
+        return _into_catalogue(catalog, blobs, compiled, result, None)
+    with new_folder(result.output) as folder:
+        if result.name is None:
+            composed = _into_folder(folder, compiled, result)
+        else:
+            composed = _into_catalogue(catalog, blobs, compiled, result, folder)
+    return composed
+
+
+def _into_folder(folder: Path, compiled: Compiled, result: Result) -> Composed:
+    with (folder / WEIGHTS_NAME).open("wb") as file:
+        hashed = hashlib.sha256()
+
+        def write(buffer: memoryview) -> None:
+            hashed.update(buffer)
+            file.write(buffer)
+
+        execute(compiled.recipe, write)
+    lock = _lock(compiled, hashed.hexdigest())
+    _write_beside(folder, compiled, lock, result)
+    return _composed(compiled, lock, result, None, created=True, computed=True)
+
+
+def _into_catalogue(
+    catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Result, folder: Path | None
+) -> Composed:
+    plan, recipe = compiled.evaluation.plan, compiled.recipe
+    known = catalog.composed(plan.digest, recipe.dtype)
+    reused = known is not None and blobs.contains(known.digest)
+    if known is not None and reused:
+        digest = known.digest
+    else:
+        with blobs.writer() as writer:
+            execute(recipe, writer.write)
+            digest = writer.commit().digest
+    lock = _lock(compiled, digest)
+    if folder is not None:
+        shutil.copyfile(blobs.path(digest), folder / WEIGHTS_NAME)
+        _write_beside(folder, compiled, lock, result)
+    added = catalog.add(_new_version(compiled, lock, result))
+    return _composed(
+        compiled, lock, result, added.version.version, created=added.created, computed=not reused
+    )
+
+
+def config_text(recipe: Recipe) -> str:
+    """The result's `adapter_config.json`, the same for the same recipe on any machine."""
+    return json.dumps(recipe.config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _write_beside(folder: Path, compiled: Compiled, lock: Lock, result: Result) -> None:
+    """The three small files beside the weights."""
+    card = write_card(
+        lock,
+        title=result.name or "Composed adapter",
+        base_model=str(compiled.recipe.config["base_model_name_or_path"]),
+        languages=result.languages,
+        license=_license(compiled, result),
+        warnings=compiled.recipe.warnings,
+    )
+    (folder / CONFIG_NAME).write_text(config_text(compiled.recipe), encoding="utf-8")
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    (folder / LOCK_NAME).write_text(lock.text(), encoding="utf-8")
+
+
+def _lock(compiled: Compiled, digest: str) -> Lock:
+    config = hashlib.sha256(config_text(compiled.recipe).encode()).hexdigest()
+    return Lock(
+        expression=compiled.request.expression,
+        parameters=dict(compiled.request.parameters),
+        plan=compiled.evaluation.plan,
+        dtype=compiled.recipe.dtype,
+        adapters=tuple(
+            LockedAdapter(
+                key=key,
+                name=record.name,
+                version=record.version,
+                base_model=record.base_model or "",
+                source=record.source if record.source_revision else None,
+                source_revision=record.source_revision,
+                license=record.license,
+            )
+            for key, record in sorted(compiled.parents.items())
+        ),
+        result=AdapterKey(digest, config_digest(compiled.recipe.config)),
+        files={WEIGHTS_NAME: digest, CONFIG_NAME: config},
+        tools={"isogloss": version("isogloss"), "torch": version("torch")},
+    )
+
+
+def _license(compiled: Compiled, result: Result) -> str | None:
+    parents = [record.license for _, record in sorted(compiled.parents.items())]
+    return result.license or license_of(parents)
+
+
+def _new_version(compiled: Compiled, lock: Lock, result: Result) -> NewVersion:
+    recipe = compiled.recipe
+    if result.name is None:
+        raise OutputError("a composed adapter needs a name to be kept in the catalogue")
+    base: Any = recipe.config["base_model_name_or_path"]
+    tokenizers = {record.tokenizer_digest for record in compiled.parents.values()}
+    return NewVersion(
+        name=result.name,
+        kind="composed",
+        languages=result.languages,
+        languages_given=result.languages_given,
+        task=result.task,
+        base_model=base,
+        base_revision=recipe.config.get("revision"),
+        tokenizer_digest=tokenizers.pop() if len(tokenizers) == 1 else None,
+        peft_type=str(recipe.config["peft_type"]),
+        rank=recipe.rank,
+        alpha=float(recipe.config["lora_alpha"]),
+        target_modules=recipe.modules,
+        config=recipe.config,
+        parameters=recipe.parameters,
+        dtype=recipe.dtype,
+        library_versions=dict(lock.tools),
+        license=_license(compiled, result),
+        note=result.note,
+        digest=lock.result.weights,
+        config_digest=lock.result.config,
+        size_bytes=recipe.size_bytes,
+        composition=CompositionRecord(
+            expression=lock.expression,
+            canonical=lock.plan.canonical,
+            semantics=lock.plan.semantics,
+            plan_digest=lock.plan.digest,
+            dtype=lock.dtype,
+            lock=lock.as_json(),
+            tool_versions=dict(lock.tools),
+            parents=parent_records(compiled),
+        ),
+    )
+
+
+def _composed(
+    compiled: Compiled,
+    lock: Lock,
+    result: Result,
+    number: int | None,
+    *,
+    created: bool,
+    computed: bool,
+) -> Composed:
+    return Composed(
+        digest=lock.result.weights,
+        config_digest=lock.result.config,
+        canonical=lock.plan.canonical,
+        semantics=lock.plan.semantics,
+        rank=compiled.recipe.rank,
+        dtype=lock.dtype,
+        size_bytes=compiled.recipe.size_bytes,
+        parents=parent_records(compiled),
+        warnings=compiled.recipe.warnings,
+        name=result.name,
+        version=number,
+        output=None if result.output is None else Path(result.output),
+        created=created,
+        computed=computed,
+    )
