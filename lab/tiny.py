@@ -1,0 +1,49 @@
+"""A Llama small enough to train in seconds, and a tokenizer over bytes: for the demo and for tests.
+
+Both come from this file alone, so nothing is downloaded; a seed gives the same weights everywhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+SPECIAL_TOKENS = ("<pad>", "<s>", "</s>")
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer with one token a byte of UTF-8, which therefore knows every language."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate((*SPECIAL_TOKENS, *alphabet))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    padding, begin, end = SPECIAL_TOKENS
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=padding, bos_token=begin, eos_token=end
+    )
+
+
+def tiny_llama(*, seed: int = 0, hidden: int = 64, layers: int = 2) -> LlamaForCausalLM:
+    """Return a Llama with random weights for `byte_tokenizer`, in float32 and ready for inference.
+
+    seed: decides the weights, and so the name ("tiny-llama-0") that adapters record as their base;
+    the caller's random state stays as it was.
+    """
+    config = LlamaConfig(
+        vocab_size=len(SPECIAL_TOKENS) + 256,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        name_or_path=f"tiny-llama-{seed}",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).eval()
