@@ -1,1 +1,1 @@
-"""Placeholder docstring."""
+"""The catalogue's Alembic revisions, installed with the package."""

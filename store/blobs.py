@@ -1,0 +1,252 @@
+"""Weights on disk, addressed by their sha256.
+
+A blob lies at ``ab/cdef...`` and is read-only; it comes there by renaming a finished, synced
+temporary file, so it is whole or not there, whatever gets killed. What a crash can leave is a file
+in ``tmp``, or a blob that no version refers to.
+
+Between a blob's arrival and the version that refers to it, only its age protects it from `gc`. So
+whoever writes a blob that is there already makes it young again, and `remove_if_older` looks at the
+age and removes in one step: both hold a lock on the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .errors import BlobError
+from .failures import in_words
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A stored file: its sha256, its size, and whether this writer brought it."""
+
+    digest: str
+    size_bytes: int
+    created: bool
+
+
+class BlobStore:
+    """The blobs under the folder `root`, which is made when the first one is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def writer(self) -> BlobWriter:
+        """Return a writer for one blob; a context manager (see BlobWriter)."""
+        return BlobWriter(self)
+
+    def path(self, digest: str) -> Path:
+        """Return the file that holds `digest`.
+
+        Raises BlobError when it is not there.
+        """
+        path = self.place(digest)
+        if not path.is_file():
+            raise BlobError(f"weights are missing: no file {path} (sha256 {digest})")
+        return path
+
+    def place(self, digest: str) -> Path:
+        """Return where `digest` lies, or would.
+
+        Raises BlobError for what is not a sha256 in hex.
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise BlobError(f"{digest!r} is not a sha256: 64 lower-case hex digits")
+        return self.root / digest[:2] / digest[2:]
+
+    def contains(self, digest: str) -> bool:
+        """Whether `digest` is stored."""
+        return self.place(digest).is_file()
+
+    def size_bytes(self, digest: str) -> int:
+        """Return the size of the file that holds `digest`.
+
+        Raises BlobError when it is not there.
+        """
+        return self.path(digest).stat().st_size
+
+    def verify(self, digest: str) -> None:
+        """Read the file that holds `digest` again.
+
+        Raises BlobError when it is missing, cannot be read, or is no longer what its digest says.
+        """
+        path = self.path(digest)
+        found = sha256()
+        try:
+            with path.open("rb", buffering=0) as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    found.update(chunk)
+        except OSError as error:
+            raise BlobError(f"weights cannot be read: {path}: {error.strerror}") from error
+        if found.hexdigest() != digest:
+            raise BlobError(f"weights are damaged: {path} has sha256 {found.hexdigest()}")
+
+    def digests(self) -> list[str]:
+        """Return the digests of all stored files, sorted."""
+        return sorted(
+            folder.name + file.name
+            for folder in _listed(self.root)
+            if len(folder.name) == 2
+            for file in _listed(folder)
+            if _DIGEST.fullmatch(folder.name + file.name)
+        )
+
+    def temporaries(self) -> list[Path]:
+        """Return the files that writers, living or dead, have not finished; sorted."""
+        return sorted(_listed(self.root / "tmp"))
+
+    def remove(self, digest: str) -> None:
+        """Remove the file that holds `digest`, if it is there."""
+        with in_words(self.root), suppress(FileNotFoundError):
+            self.place(digest).unlink()
+
+    def remove_if_older(self, digest: str, seconds: float) -> bool:
+        """Remove the file that holds `digest` if nobody wrote it for so many seconds.
+
+        Returns whether it did.
+        """
+        path = self.place(digest)
+        with in_words(self.root), self.locked(), suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
+                return True
+        return False
+
+    def remove_temporary(self, path: Path, seconds: float) -> bool:
+        """Remove a temporary file if it was not written for so many seconds and its writer is gone.
+
+        Returns whether it did.
+        """
+        with in_words(self.root), suppress(FileNotFoundError, BlockingIOError), path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
+                return True
+        return False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store's lock, shared by all processes on this machine."""
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+class BlobWriter:
+    """Writes one blob, hashing as it goes.
+
+    Used as a context manager: leaving without `commit` removes the temporary file. Disk full and a
+    read-only folder are StorageErrors.
+    """
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._hash = sha256()
+        self._size_bytes = 0
+
+    def __enter__(self) -> Self:
+        """Open the temporary file."""
+        root = self._store.root
+        with in_words(root):
+            if not root.is_dir():
+                root.mkdir(parents=True, exist_ok=True)
+                _sync_folder(root.parent)
+            (root / "tmp").mkdir(exist_ok=True)
+            self._open(root / "tmp")
+        return self
+
+    def _open(self, folder: Path) -> None:
+        while True:
+            self._descriptor, name = tempfile.mkstemp(dir=folder)
+            self._temporary = Path(name)
+            # A lock that dies with its holder tells a writer at work from one that was killed.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            if os.fstat(self._descriptor).st_nlink:
+                return
+            os.close(self._descriptor)  # Taken for a dead writer's before it was locked.
+
+    def write(self, buffer: bytes | bytearray | memoryview) -> None:
+        """Append all of `buffer` to the blob."""
+        view = memoryview(buffer).cast("B")
+        self._hash.update(view)
+        self._size_bytes += len(view)
+        with in_words(self._store.root):
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def commit(self) -> Blob:
+        """Give the blob its place, unless an equal one is there already.
+
+        When it returns, the blob is on the disk to stay, and young: `gc` leaves it alone.
+        """
+        digest = self._hash.hexdigest()
+        place = self._store.place(digest)
+        with in_words(self._store.root):
+            os.fchmod(self._descriptor, 0o444)
+            os.fsync(self._descriptor)
+            place.parent.mkdir(exist_ok=True)
+            created = self._settle(digest, place)
+            _sync_folder(place.parent)
+            _sync_folder(self._store.root)
+        return Blob(digest, self._size_bytes, created)
+
+    def _settle(self, digest: str, place: Path) -> bool:
+        sound = self._is_sound(digest)
+        with self._store.locked():
+            if sound and place.exists():
+                os.utime(place)
+                return False
+            os.utime(self._descriptor)
+            self._temporary.replace(place)
+            return True
+
+    def _is_sound(self, digest: str) -> bool:
+        # Read again, so that what the disk damaged is made whole by whoever has it whole.
+        try:
+            self._store.verify(digest)
+        except BlobError:
+            return False
+        return True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._descriptor)
+        with suppress(FileNotFoundError):
+            self._temporary.unlink()
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,193 @@
+"""The catalogue's tables.
+
+Digests tie a composition to its parents, not row numbers: a parent may live in another catalogue.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from .columns import JsonList, JsonObject, JsonTexts, UtcDateTime
+
+
+class Base(DeclarativeBase):
+    """Base of every table; its names for constraints are those of the revisions."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - the attribute is SQLAlchemy's
+        str: Text(),
+        float: Double(),
+        datetime: UtcDateTime(),
+        dict[str, Any]: JsonObject(),
+        list[Any]: JsonList(),
+        tuple[str, ...]: JsonTexts(),
+    }
+
+
+class Adapter(Base):
+    """A name, under which versions are counted."""
+
+    __tablename__ = "adapters"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    created_at: Mapped[datetime]
+
+
+class Version(Base):
+    """A version of an adapter; a row is never changed once written."""
+
+    __tablename__ = "versions"
+    __table_args__ = (
+        UniqueConstraint("adapter_id", "number"),
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint("kind IN ('task', 'lm', 'composed')", name="kind"),
+        Index(None, "digest", "config_digest"),
+        Index(None, "language", "task"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"))
+    number: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16))
+    language: Mapped[str]
+    languages: Mapped[tuple[str, ...]]
+    languages_given: Mapped[tuple[str, ...]]
+    task: Mapped[str | None]
+    dataset: Mapped[str | None]
+    dataset_revision: Mapped[str | None]
+    objective: Mapped[str | None]
+    base_model: Mapped[str | None]
+    base_revision: Mapped[str | None]
+    tokenizer_digest: Mapped[str | None]
+    peft_type: Mapped[str]
+    rank: Mapped[int | None] = mapped_column(BigInteger)
+    alpha: Mapped[float | None]
+    target_modules: Mapped[tuple[str, ...]]
+    config: Mapped[dict[str, Any]]
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
+    dtype: Mapped[str | None]
+    steps: Mapped[int | None] = mapped_column(BigInteger)
+    batch_size: Mapped[int | None] = mapped_column(BigInteger)
+    learning_rate: Mapped[float | None]
+    seed: Mapped[int | None] = mapped_column(BigInteger)
+    library_versions: Mapped[dict[str, Any]]
+    license: Mapped[str | None]
+    note: Mapped[str | None]
+    source: Mapped[str | None]
+    source_revision: Mapped[str | None]
+    digest: Mapped[str] = mapped_column(String(64))
+    config_digest: Mapped[str] = mapped_column(String(64))
+    original_digest: Mapped[str | None] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    provenance_digest: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+
+    adapter: Mapped[Adapter] = relationship()
+    composition: Mapped[Composition | None] = relationship()
+    withdrawal: Mapped[Withdrawal | None] = relationship()
+
+
+class Composition(Base):
+    """How a composed version was made."""
+
+    __tablename__ = "compositions"
+    __table_args__ = (Index(None, "plan_digest", "dtype"),)
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
+    expression: Mapped[str]
+    canonical: Mapped[str]
+    semantics: Mapped[str]
+    plan_digest: Mapped[str]
+    dtype: Mapped[str] = mapped_column(String(32))
+    lock: Mapped[dict[str, Any]]
+    tool_versions: Mapped[dict[str, Any]]
+
+    parents: Mapped[list[Parent]] = relationship(order_by="Parent.position")
+
+
+class Parent(Base):
+    """One term of a composition, by digest; the name is what it was called at the time."""
+
+    __tablename__ = "parents"
+    __table_args__ = (Index(None, "digest", "config_digest"),)
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("compositions.version_id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    coefficient: Mapped[str]
+    digest: Mapped[str] = mapped_column(String(64))
+    config_digest: Mapped[str] = mapped_column(String(64))
+    filters: Mapped[list[Any]]
+    name: Mapped[str | None]
+    number: Mapped[int | None]
+
+
+class Evaluation(Base):
+    """One score of a version: data, split, metric with its settings, value, interval, n."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index(None, "version_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    dataset: Mapped[str]
+    dataset_revision: Mapped[str | None]
+    language: Mapped[str]
+    split: Mapped[str]
+    metric: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    value: Mapped[float]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    examples: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+
+
+class Publication(Base):
+    """One place where a version was published: endpoint, repository, tag, commit."""
+
+    __tablename__ = "publications"
+    __table_args__ = (
+        Index(None, "version_id"),
+        UniqueConstraint("endpoint", "repo", "commit_sha", "version_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    endpoint: Mapped[str]
+    repo: Mapped[str]
+    tag: Mapped[str | None]
+    commit_sha: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+
+
+class Withdrawal(Base):
+    """The mark that a version should no longer be chosen, and why."""
+
+    __tablename__ = "withdrawals"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
+    reason: Mapped[str]
+    created_at: Mapped[datetime]

@@ -1,0 +1,63 @@
+"""When two versions are the same: one digest over content and provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from hashlib import sha256
+from typing import Any
+
+from .errors import RecordError
+from .records import NewVersion
+
+# The name is what is compared under, a source is where a folder happened to lie, and the size
+# follows from the digest. A lock restates the rest, and the versions of the tools that composed do
+# not change what was composed.
+_LEFT_OUT = ("name", "source", "size_bytes")
+_COMPOSITION_LEFT_OUT = ("lock", "tool_versions")
+
+
+def provenance_digest(version: NewVersion) -> str:
+    """Return the sha256 of the canonical JSON of a version's content digests and provenance.
+
+    Not in it: the name, the path it was added from, times, and what follows from the rest. Two
+    versions of one name with equal digests are one version.
+
+    Raises RecordError when a value of the version cannot be written as JSON.
+    """
+    what = f"{version.name!r}"
+    canonical_json(version, what)
+    document = _plain(version)
+    for name in _LEFT_OUT:
+        del document[name]
+    for name in ("alpha", "learning_rate"):
+        if document[name] is not None:
+            document[name] = float(document[name])
+    if version.composition is not None:
+        composition = _plain(version.composition)
+        for name in _COMPOSITION_LEFT_OUT:
+            del composition[name]
+        document["composition"] = composition
+    return sha256(canonical_json(document, what).encode("ascii")).hexdigest()
+
+
+def canonical_json(document: Any, what: str) -> str:
+    """Write `document` as JSON in one form: keys sorted, no blanks, ASCII; records as objects.
+
+    Raises RecordError, in which the document is called `what`, for a value that JSON cannot hold.
+    """
+    try:
+        return json.dumps(
+            document, sort_keys=True, allow_nan=False, separators=(",", ":"), default=_plain
+        )
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{what} cannot be recorded: {error}") from error
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value):
+        return {item.name: getattr(value, item.name) for item in fields(value)}
+    raise TypeError(f"{value!r} is not a JSON value")
