@@ -1,1 +1,1 @@
-"""Placeholder docstring."""
+"""The command line: words in, words out, each command a few lines over `isogloss.hub`."""

@@ -1,0 +1,200 @@
+"""Commands on the catalogue: init, add, find, show and fsck."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .errors import DAMAGED, note, report
+from .options import Settings, json_option
+from .output import print_json, print_text
+from .records import full_json, print_record, print_records, summary_json
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss init
+  isogloss --home ./adapters init
+"""
+)
+@click.pass_obj
+def init(settings: Settings) -> None:
+    """Make a new, empty catalogue.
+
+    It is a folder with a database and the weights beside it; all other commands need it. Where
+    one is already, it is left as it is.
+    """
+    from ..hub import AdapterHub
+
+    with AdapterHub.init(settings.home, settings.database) as hub:
+        print_text(f"The catalogue is {hub.catalog.location}, its weights go to {hub.blobs.root}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss add ./runs/text-pt --kind lm --language pt --steps 10000
+  isogloss add ./runs/xlsum-en --kind task --task xlsum --language en \\
+      --name acme/xlsum-en --license apache-2.0
+  isogloss add ./runs/mt --kind task --task translation --language en,yo
+"""
+)
+@click.argument("source", type=click.Path(path_type=Path), metavar="FOLDER")
+@click.option(
+    "--kind",
+    type=click.Choice(("task", "lm")),
+    required=True,
+    help="task: trained on labelled data of a task; lm: on plain text of a language.",
+)
+@click.option(
+    "--language",
+    metavar="CODE",
+    multiple=True,
+    help="Language, as an ISO 639 or BCP 47 code (en, yor, pt-BR). Repeat it, or join codes by"
+    " commas, for an adapter that was trained on several.  [default: from the folder]",
+)
+@click.option("--task", help="Name of the task, such as xlsum.")
+@click.option(
+    "--name", help="NAME or OWNER/NAME in the catalogue.  [default: TASK-CODE or lm-CODE]"
+)
+@click.option("--dataset", help="Data set that it was trained on.")
+@click.option("--dataset-revision", help="Revision of the data set.")
+@click.option("--objective", help="Training objective, such as prefix-lm.")
+@click.option("--base", help="Base model.  [default: from adapter_config.json]")
+@click.option("--base-revision", help="Commit of the base model.")
+@click.option("--steps", type=click.IntRange(min=0), help="Training steps.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Examples in one training step.")
+@click.option("--learning-rate", type=float, help="Peak learning rate.")
+@click.option("--seed", type=int, help="Seed of the training.")
+@click.option("--license", help="Licence, such as apache-2.0.")
+@click.option("--note", help="Anything else worth knowing.")
+@json_option
+@click.pass_obj
+def add(settings: Settings, /, source: Path, as_json: bool, **facts: Any) -> None:
+    """Put an adapter from a local PEFT folder into the catalogue.
+
+    The folder is one that PEFT's save_pretrained wrote: adapter_config.json and
+    adapter_model.safetensors. What its configuration, its README.md and its trainer_state.json
+    say is taken over; the options add to that and correct it.
+
+    A name that is there already gets its next version, unless weights, configuration and all
+    that is said about them are equal to the latest one: then nothing is added. Nothing is stored
+    of an adapter that is damaged.
+    """
+    with settings.open_hub() as hub:
+        added = hub.add(source, **facts)
+    record = added.version
+    if as_json:
+        print_json({"added": added.created} | full_json(record))
+    elif added.created:
+        print_text(f"Added {record.label}")
+    else:
+        print_text(f"{record.label} is the same; nothing was added")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss find
+  isogloss find --kind lm --language pt
+  isogloss find 'task = xlsum and steps >= 5000 and not withdrawn' --sort -created
+  isogloss find 'name ~ acme/ and (language = yo or language = ha)' --json
+
+\b
+A query compares fields with values by = != < <= > >= and ~ (contains), and joins that by
+and, or, not and parentheses. The fields are
+  name version kind language task dataset dataset_revision objective base base_revision
+  peft rank alpha parameters dtype steps batch_size learning_rate seed license note source
+  digest config_digest size created withdrawn
+"""
+)
+@click.argument("query", default="")
+@click.option("--language", metavar="CODE", help="Only this language.")
+@click.option("--task", help="Only this task.")
+@click.option("--kind", type=click.Choice(("task", "lm", "composed")), help="Only this kind.")
+@click.option("--base", help="Only this base model.")
+@click.option("--peft", help="Only this PEFT type, such as LORA.")
+@click.option("--sort", metavar="FIELD", help="Sort by a field; -FIELD sorts downwards.")
+@click.option("--limit", type=click.IntRange(min=1), help="List no more than this many.")
+@click.option("--all-versions", is_flag=True, help="List all versions, not just the latest.")
+@json_option
+@click.pass_obj
+def find(settings: Settings, /, query: str, as_json: bool, **options: Any) -> None:
+    """List the adapters that fit a query.
+
+    Without a query and options that is all of them, each in its latest version.
+    """
+    with settings.open_hub() as hub:
+        records = hub.find(query, **options)
+    if as_json:
+        print_json([summary_json(record) for record in records])
+    elif records:
+        print_records(records)
+    else:
+        note("nothing was found")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss show acme/xlsum-en
+  isogloss show acme/xlsum-en@v2 --json
+  isogloss show sha256:9f86d081884c
+"""
+)
+@click.argument("adapter")
+@json_option
+@click.pass_obj
+def show(settings: Settings, /, adapter: str, as_json: bool) -> None:
+    """Show all that is known about one adapter.
+
+    ADAPTER is NAME (its latest version), NAME@v2, or sha256:PREFIX of its weights.
+    """
+    with settings.open_hub() as hub:
+        record = hub.show(adapter)
+    if as_json:
+        print_json(full_json(record))
+    else:
+        print_record(record)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss fsck
+  isogloss fsck --json
+"""
+)
+@json_option
+@click.pass_context
+def fsck(ctx: click.Context, as_json: bool) -> None:
+    """Check that the catalogue and the stored weights agree.
+
+    Every stored file is read again. What is damaged or missing is named, and the exit code is 6
+    then. Files that belong to no version are counted; they do no harm.
+    """
+    settings: Settings = ctx.obj
+    with settings.open_hub() as hub:
+        found = hub.fsck()
+    if as_json:
+        print_json(
+            {
+                "checked": found.checked,
+                "problems": list(found.problems),
+                "temporaries": list(found.temporaries),
+                "unreferenced": list(found.unreferenced),
+            }
+        )
+    else:
+        print_text(f"{found.checked:,} versions and files checked")
+        if found.temporaries:
+            print_text(f"{len(found.temporaries):,} files are left from writes that were cut off")
+        if found.unreferenced:
+            print_text(f"{len(found.unreferenced):,} files belong to no version")
+    for problem in found.problems:
+        report(problem)
+    if found.problems:
+        ctx.exit(DAMAGED)

@@ -1,0 +1,296 @@
+"""Commands on expressions: explain, compose, verify and functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import DAMAGED, exit_code, warn
+from .options import (
+    ExpressionCommand,
+    Settings,
+    expression_argument,
+    json_option,
+    meaning_options,
+    read_expression,
+)
+from .output import Column, print_fields, print_json, print_table, print_text, print_title, size
+from .records import parents_json, print_parents
+
+if TYPE_CHECKING:
+    from ..dsl.functions import Function
+    from ..hub.composition import Explanation
+    from ..hub.result import Composed
+    from ..hub.verification import Verification
+
+
+@click.command(
+    cls=ExpressionCommand,
+    epilog="""\b
+Examples:
+  isogloss explain '0.6*task[en] + 0.4*(lm[pt] - lm[en])'
+  isogloss explain 'mean(task[en|ar|ru])' --semantics exact
+  isogloss explain @steer.iso --set S=en --set T=yo --json
+""",
+)
+@expression_argument
+@meaning_options
+@json_option
+@click.pass_obj
+def explain(settings: Settings, /, expression: str, as_json: bool, **meaning: Any) -> None:
+    """Say what an expression means, without composing it.
+
+    Shows which adapters it chooses and why, the sum that it comes to, and what the result would
+    be. EXPRESSION is the text itself, @FILE to read it from a file, or - for standard input.
+    """
+    text = read_expression(expression)
+    with settings.open_hub() as hub:
+        explanation = hub.explain(text, **meaning)
+    warn(explanation.warnings)
+    if as_json:
+        print_json(_explanation_json(explanation))
+    else:
+        _print_explanation(explanation)
+
+
+@click.command(
+    cls=ExpressionCommand,
+    epilog="""\b
+Examples:
+  isogloss compose '0.6*task[en] + 0.4*(lm[pt] - lm[en])' --output ./xlsum-pt
+  isogloss compose 'mean(task[en|ar|ru])' --name acme/xlsum-yo --result-language yo
+  isogloss compose 'exact("acme/xlsum-en@v2" - 0.5*lm[en])' --dtype float32 --output ./x
+  isogloss compose @steer.iso --set S=en --set T=yo --set m=0.5 --json
+""",
+)
+@expression_argument
+@click.option(
+    "--name",
+    help="Put the result into the catalogue under NAME or OWNER/NAME.  [default without --output:"
+    " composed-DIGEST]",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write the result as a PEFT folder; it must not exist yet, or be empty.",
+)
+@meaning_options
+@click.option(
+    "--result-language",
+    metavar="CODE",
+    multiple=True,
+    help="Language that the result is for. May be repeated.",
+)
+@click.option("--result-task", metavar="TASK", help="Task that the result is for.")
+@click.option("--license", help="Licence of the result.")
+@click.option("--note", help="Anything else worth knowing about the result.")
+@json_option
+@click.pass_obj
+def compose(
+    settings: Settings,
+    /,
+    expression: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make a new adapter from an expression.
+
+    EXPRESSION is arithmetic on adapters: the text itself, @FILE to read it from a file, or - for
+    standard input. 'isogloss explain' shows what it means, 'isogloss functions' what it can call.
+
+    The result is an ordinary PEFT adapter with its provenance. What was composed before is not
+    composed again.
+    """
+    text = read_expression(expression)
+    with settings.open_hub() as hub:
+        composed = hub.compose(text, **options)
+    warn(composed.warnings)
+    if as_json:
+        print_json(_composed_json(composed))
+    else:
+        _print_composed(composed)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss verify ./xlsum-pt
+  isogloss verify acme/xlsum-yo@v2 --json
+"""
+)
+@click.argument("target")
+@json_option
+@click.pass_obj
+def verify(settings: Settings, /, target: str, as_json: bool) -> None:
+    """Prove that an adapter is what it claims to be.
+
+    TARGET is a folder that 'isogloss compose --output' wrote, or the name of an adapter. Every
+    file is compared with its digest; what was composed is made again from its parents, and must
+    be equal byte for byte. What differs is named, and the exit code is 6 then.
+    """
+    is_path = target.startswith((".", "~", "/"))
+    with settings.open_hub() as hub:
+        try:
+            verification = hub.verify(Path(target) if is_path else target)
+        except Exception as error:
+            if as_json and exit_code(error) == DAMAGED:
+                print_json({"target": target, "ok": False, "problem": str(error)})
+            raise
+    if as_json:
+        print_json(_verification_json(verification))
+        return
+    for check in verification.checks:
+        print_text(f"ok  {check.subject}: {check.detail}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss functions
+  isogloss functions --json
+"""
+)
+@json_option
+def functions(as_json: bool) -> None:
+    """List the functions that expressions can call.
+
+    Each with its arguments, what it gives, its formula, and where that comes from.
+    """
+    from ..dsl.functions import FUNCTIONS
+
+    if as_json:
+        print_json([_function_json(function) for function in FUNCTIONS])
+        return
+    for function in FUNCTIONS:
+        print_text(click.style(function.signature, bold=True))
+        print_text(f"  {function.summary}")
+        print_fields(
+            (
+                ("formula", function.formula),
+                ("gives", "an adapter" if function.result == "adapter" else "languages, in [ ]"),
+                ("source", function.citation),
+            ),
+            indent="  ",
+        )
+        print_text()
+
+
+def _explanation_json(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "program": explanation.program,
+        "choices": [
+            {
+                "selector": choice.selector,
+                "adapters": list(choice.labels),
+                "why": choice.why,
+            }
+            for choice in explanation.choices
+        ],
+        "terms": parents_json(explanation.terms),
+        "canonical": explanation.canonical,
+        "digest": explanation.digest,
+        "semantics": explanation.semantics,
+        "rank": explanation.rank,
+        "dtype": explanation.dtype,
+        "size": explanation.size_bytes,
+        "bytes_to_read": explanation.bytes_to_read,
+        "warnings": list(explanation.warnings),
+    }
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    print_text(explanation.program)
+    print_title("Chosen")
+    print_table(
+        (Column("part"), Column("adapters", wrap=True), Column("why", wrap=True)),
+        [(choice.selector, " ".join(choice.labels), choice.why) for choice in explanation.choices],
+    )
+    print_title("Sum")
+    print_parents(explanation.terms)
+    print_title("Result")
+    print_fields(
+        (
+            ("semantics", explanation.semantics),
+            ("rank", explanation.rank),
+            ("dtype", explanation.dtype),
+            ("size", size(explanation.size_bytes)),
+            ("to read", size(explanation.bytes_to_read)),
+            ("canonical", explanation.canonical),
+            ("plan digest", explanation.digest),
+        ),
+        indent="  ",
+    )
+
+
+def _composed_json(composed: Composed) -> dict[str, Any]:
+    return {
+        "name": composed.name,
+        "version": composed.version,
+        "output": None if composed.output is None else str(composed.output),
+        "created": composed.created,
+        "digest": composed.digest,
+        "config_digest": composed.config_digest,
+        "canonical": composed.canonical,
+        "semantics": composed.semantics,
+        "rank": composed.rank,
+        "dtype": composed.dtype,
+        "size": composed.size_bytes,
+        "parents": parents_json(composed.parents),
+        "warnings": list(composed.warnings),
+    }
+
+
+def _print_composed(composed: Composed) -> None:
+    if composed.name is not None:
+        label = f"{composed.name}@v{composed.version}"
+        print_text(f"Composed {label}" if composed.created else f"{label} is the same already")
+    if composed.output is not None:
+        print_text(f"Written to {composed.output}")
+    print_fields(
+        (
+            ("semantics", composed.semantics),
+            ("rank", composed.rank),
+            ("dtype", composed.dtype),
+            ("size", size(composed.size_bytes)),
+            ("digest", composed.digest),
+        ),
+        indent="  ",
+    )
+    print_title("Parents")
+    print_parents(composed.parents)
+
+
+def _verification_json(verification: Verification) -> dict[str, Any]:
+    return {
+        "target": verification.target,
+        "ok": True,
+        "digest": verification.digest,
+        "checks": [
+            {"subject": check.subject, "detail": check.detail} for check in verification.checks
+        ],
+    }
+
+
+def _function_json(function: Function) -> dict[str, Any]:
+    return {
+        "name": function.name,
+        "signature": function.signature,
+        "parameters": [
+            {
+                "name": parameter.name,
+                "type": parameter.type,
+                "required": parameter.required,
+                "default": parameter.default,
+                "variadic": parameter.variadic,
+                "choices": list(parameter.choices),
+            }
+            for parameter in function.parameters
+        ],
+        "result": function.result,
+        "summary": function.summary,
+        "formula": function.formula,
+        "citation": function.citation,
+    }
