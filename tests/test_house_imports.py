@@ -130,7 +130,7 @@ def test_no_room_is_imported_by_its_folders_name(root: Path) -> None:
 
 
 def test_test_files_have_names_of_their_own(root: Path) -> None:
-    names = Counter(path.name for path in (root / "tests").rglob("*.py"))
+    names = Counter(path.name for path in (root / "tests").rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []
 
 
