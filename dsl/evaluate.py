@@ -18,9 +18,11 @@ from .syntax import (
     Name,
     Negative,
     Number,
+    Parameter,
     Product,
     Selector,
     Sum,
+    Tag,
     Text,
 )
 
@@ -151,7 +153,7 @@ class _Walk:
             self.known[memory] = choice
             self.choices.append(choice)
         forms = tuple(LinearForm.of(_key(adapter)) for adapter in choice.adapters)
-        if isinstance(expression, Text) or self.checked.is_single(expression):
+        if isinstance(expression, Text) or isinstance(expression.languages, Tag | Parameter):
             return forms[0]
         return AdapterSet(forms)
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-FieldKind: TypeAlias = Literal["text", "number", "flag"]
+FieldKind: TypeAlias = Literal["text", "number", "flag", "language", "date"]
+"""A language is compared in its normal form; a date is a text with an order: 2026-01-31."""
 
 FIELDS: Mapping[str, FieldKind] = MappingProxyType(
     {
         "name": "text",
         "kind": "text",
-        "language": "text",
+        "language": "language",
         "task": "text",
         "dataset": "text",
         "dataset_revision": "text",
@@ -33,7 +34,7 @@ FIELDS: Mapping[str, FieldKind] = MappingProxyType(
         "config_digest": "text",
         "size": "number",
         "version": "number",
-        "created": "text",
+        "created": "date",
         "withdrawn": "flag",
     }
 )

@@ -69,7 +69,6 @@ class Catalogue(Protocol):
     """Where selectors look; `latest` restricts the answer to the latest version of each name."""
 
     def find(self, condition: Condition, *, latest: bool = True) -> Sequence[Candidate]: ...
-    def versions(self, name: str) -> Sequence[Candidate]: ...
     def by_digest(self, weights: str, config: str | None = None) -> Sequence[Candidate]: ...
     def names(self) -> Sequence[str]: ...
     def tasks(self) -> Sequence[str]: ...
@@ -282,7 +281,8 @@ def find_reference(catalogue: Catalogue, reference: AdapterReference) -> Candida
         if not found:
             raise NotFoundError(f"no adapter with content {reference} is in the catalogue")
         return found[-1]
-    versions = list(catalogue.versions(reference.name))
+    named: Condition = ("compare", "name", "=", reference.name)
+    versions = sorted(catalogue.find(named, latest=False), key=lambda item: item.version)
     if not versions:
         raise NotFoundError(
             f"no adapter is called '{reference.name}'",

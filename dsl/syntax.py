@@ -158,7 +158,7 @@ class Argument:
     """An argument of a call: positional when `name` is None."""
 
     name: str | None
-    value: "Expression | LanguageExpression"
+    value: "Expression"
     span: Span = dataclasses.field(compare=False)
 
 
@@ -172,11 +172,13 @@ class Call:
 
 
 Expression: TypeAlias = (
-    Number | Name | Parameter | Text | Selector | Sum | Product | Negative | Call
+    Number | Name | Parameter | Text | Selector | Sum | Product | Negative | Call | Tag
 )
-LanguageExpression: TypeAlias = (
-    Tag | AllLanguages | Parameter | LanguageSet | Call | Number | Text | Name
-)
+"""What has a value. A Tag stands here only as an argument of a language function."""
+
+LanguageExpression: TypeAlias = Tag | AllLanguages | Parameter | LanguageSet | Call
+"""What stands in the square brackets of a selector. A Call is that of a language function; its
+arguments are Tag, Parameter, Number, Text or, for a word or an unknown function, Name."""
 
 
 @dataclass(frozen=True, slots=True)

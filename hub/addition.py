@@ -45,7 +45,8 @@ def add_folder(catalog: Catalog, blobs: BlobStore, source: str | Path, said: Pro
             config_digest=config_digest(fields["config"]),
             original_digest=_file_digest(folder),
             size_bytes=blob.size_bytes,
-        )
+        ),
+        stored=blobs.contains,
     )
 
 
@@ -56,9 +57,10 @@ def _file_digest(folder: PeftFolder) -> str:
 
 def _refuse_other_base(catalog: Catalog, fields: dict[str, Any]) -> None:
     """A name made up from task and language must not become another base model's next version."""
-    versions = catalog.versions(fields["name"])
-    if versions and versions[-1].base_model != fields["base_model"]:
+    versions = catalog.find(("compare", "name", "=", fields["name"]), latest=False)
+    bases = {version.base_model for version in versions}
+    if bases and fields["base_model"] not in bases:
         raise NameTakenError(
-            f"'{fields['name']}' already names an adapter for {versions[-1].base_model}, "
+            f"'{fields['name']}' already names an adapter for {', '.join(sorted(map(str, bases)))}, "
             f"this one is for {fields['base_model']}; give it a name of its own with --name"
         )

@@ -123,7 +123,7 @@ def _into_catalogue(
     if folder is not None:
         shutil.copyfile(blobs.path(digest), folder / WEIGHTS_NAME)
         _write_beside(folder, compiled, lock, result)
-    added = catalog.add(_new_version(compiled, lock, result))
+    added = catalog.add(_new_version(compiled, lock, result), stored=blobs.contains)
     return _composed(
         compiled, lock, result, added.version.version, created=added.created, computed=not reused
     )
