@@ -1,0 +1,181 @@
+"""The functions of the language: one flat list, from which checks, help and documents are made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+ParameterType: TypeAlias = Literal[
+    "adapter", "items", "scalar", "integer", "language", "word", "text"
+]
+ResultType: TypeAlias = Literal["adapter", "languages"]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionParameter:
+    """A parameter of a function.
+
+    Attributes:
+        name: how it is given by name.
+        type: what it takes; "items" is any number of adapters and sets of adapters, "word" one
+            of `choices`.
+        required: whether a call must give it.
+        default: what it is when a call does not give it, as text; None where there is none.
+        variadic: whether it takes all positional arguments that are left.
+        choices: the words that a parameter of type "word" takes.
+    """
+
+    name: str
+    type: ParameterType
+    required: bool = True
+    default: str | None = None
+    variadic: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the language.
+
+    Attributes:
+        name: how it is called.
+        parameters: in the order in which they are given.
+        result: "adapter", or "languages" for a function that stands in square brackets.
+        formula: what it computes.
+        citation: where it comes from.
+        summary: one sentence for people.
+        one_of: names of parameters of which a call must give at least one.
+    """
+
+    name: str
+    parameters: tuple[FunctionParameter, ...]
+    result: ResultType
+    formula: str
+    citation: str
+    summary: str
+    one_of: tuple[str, ...] = ()
+
+    def parameter(self, key: int | str) -> FunctionParameter | None:
+        """Return the parameter of a name, or that of the positional argument number `key`."""
+        if isinstance(key, str):
+            return next((one for one in self.parameters if one.name == key), None)
+        if self.parameters and self.parameters[0].variadic:
+            return self.parameters[0]
+        return self.parameters[key] if key < len(self.parameters) else None
+
+    @property
+    def signature(self) -> str:
+        """How the function is called, in one line.
+
+        >>> FUNCTION_BY_NAME["layers"].signature
+        'layers(x, first=..., last=...)'
+        """
+        return f"{self.name}({', '.join(_parameter_text(one) for one in self.parameters)})"
+
+
+_PAPER = (
+    "Chronopoulou et al. 2023, Language and Task Arithmetic with Parameter-Efficient Layers "
+    "for Zero-Shot Summarization, arXiv:2311.09344"
+)
+_TASK_ARITHMETIC = "Ilharco et al. 2023, Editing Models with Task Arithmetic, arXiv:2212.04089"
+_ADAPTER = FunctionParameter("x", "adapter")
+_LANGUAGE = FunctionParameter("T", "language")
+
+FUNCTIONS: tuple[Function, ...] = (
+    Function(
+        name="mean",
+        parameters=(FunctionParameter("items", "items", variadic=True),),
+        result="adapter",
+        formula="(x1 + ... + xn) / n",
+        citation=_PAPER,
+        summary="The average of adapters; a set counts as all its members.",
+    ),
+    Function(
+        name="sum",
+        parameters=(FunctionParameter("items", "items", variadic=True),),
+        result="adapter",
+        formula="x1 + ... + xn",
+        citation=_TASK_ARITHMETIC,
+        summary="The sum of adapters; a set counts as all its members.",
+    ),
+    Function(
+        name="only",
+        parameters=(_ADAPTER, FunctionParameter("modules", "text")),
+        result="adapter",
+        formula="x restricted to the modules whose name matches the regular expression",
+        citation="isogloss",
+        summary="Keeps the modules whose whole name matches a regular expression.",
+    ),
+    Function(
+        name="layers",
+        parameters=(
+            _ADAPTER,
+            FunctionParameter("first", "integer", required=False),
+            FunctionParameter("last", "integer", required=False),
+        ),
+        result="adapter",
+        formula="x restricted to the modules of layers first to last, both included, from 0",
+        citation="isogloss",
+        summary="Keeps the modules of a range of layers, counted from 0.",
+        one_of=("first", "last"),
+    ),
+    Function(
+        name="exact",
+        parameters=(_ADAPTER,),
+        result="adapter",
+        formula="sum of c_i s_i B_i A_i, kept as stacked factors",
+        citation=_TASK_ARITHMETIC,
+        summary="The true sum of the updates; the rank is the sum of the ranks.",
+    ),
+    Function(
+        name="related",
+        parameters=(
+            _LANGUAGE,
+            FunctionParameter("syntactic", "scalar", required=False, default="0.7"),
+            FunctionParameter("geographic", "scalar", required=False, default="0.3"),
+            FunctionParameter("preset", "word", required=False, choices=("table5",)),
+        ),
+        result="languages",
+        formula="{L != T : syntactic(L, T) < syntactic and geographic(L, T) < geographic}",
+        citation=_PAPER,
+        summary="The languages close to T in syntax and on the map, without T.",
+    ),
+    Function(
+        name="nearest",
+        parameters=(
+            _LANGUAGE,
+            FunctionParameter("k", "integer"),
+            FunctionParameter(
+                "by",
+                "word",
+                required=False,
+                default="syntactic",
+                choices=("syntactic", "geographic", "genetic", "mean"),
+            ),
+        ),
+        result="languages",
+        formula="the k languages L != T with the smallest distance to T",
+        citation="Littell et al. 2017, URIEL and lang2vec",
+        summary="The k languages nearest to T, without T.",
+    ),
+    Function(
+        name="family",
+        parameters=(_LANGUAGE,),
+        result="languages",
+        formula="{L != T : L and T are of one family}",
+        citation="Hammarstroem et al., Glottolog",
+        summary="The languages of T's family, without T.",
+    ),
+)
+
+FUNCTION_BY_NAME: Mapping[str, Function] = MappingProxyType({one.name: one for one in FUNCTIONS})
+
+
+def _parameter_text(parameter: FunctionParameter) -> str:
+    if parameter.variadic:
+        return f"{parameter.name}..."
+    if parameter.default is not None:
+        return f"{parameter.name}={parameter.default}"
+    if parameter.type in ("text", "word") or not parameter.required:
+        return f"{parameter.name}=..."
+    return parameter.name
