@@ -102,9 +102,9 @@ FUNCTIONS: tuple[Function, ...] = (
         name="only",
         parameters=(_ADAPTER, FunctionParameter("modules", "text")),
         result="adapter",
-        formula="x restricted to the modules whose name matches the regular expression",
+        formula="x restricted to the modules in whose name the regular expression is found",
         citation="isogloss",
-        summary="Keeps the modules whose whole name matches a regular expression.",
+        summary="Keeps the modules in whose name a regular expression is found.",
     ),
     Function(
         name="layers",

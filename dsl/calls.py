@@ -1,0 +1,117 @@
+"""The checks of a call's arguments, outside of square brackets."""
+
+import re
+import warnings
+from collections.abc import Callable
+from fractions import Fraction
+
+from .arguments import bind_arguments
+from .errors import CheckError, Span, quoted
+from .functions import Function
+from .number import fraction_text
+from .syntax import Call, Expression, Name, Text
+from .values import IN_WORDS, Value, snippet
+
+_LONGEST_PATTERN = 1000
+
+
+def check_arguments(
+    call: Call, function: Function, source: str, value_of: Callable[[Expression], Value]
+) -> None:
+    """Check that a function of adapters is given what it takes.
+
+    Args:
+        call: the call.
+        function: the function that it calls.
+        source: the text of the program, for hints.
+        value_of: checks an expression and returns what it is.
+
+    Raises:
+        CheckError: an argument is missing, unknown or of the wrong kind.
+    """
+    if function.result == "languages":
+        raise CheckError(
+            f"{quoted(function.name)} gives languages: it stands in square brackets",
+            span=call.span,
+            hint=f"for example mean(task[{snippet(source, call)}])",
+        )
+    integers: dict[str, Fraction] = {}
+    for name, values in bind_arguments(call, function).items():
+        parameter = function.parameter(name)
+        for value in values:
+            match parameter.type if parameter else None:
+                case "text":
+                    _check_pattern(name, value)
+                case "integer":
+                    integers[name] = _integer(name, value, value_of(value))
+                case "items":
+                    _check_items(function, value, value_of(value))
+                case _:
+                    _check_adapter(function, value, value_of(value), source)
+    first, last = integers.get("first"), integers.get("last")
+    if first is not None and last is not None and first > last:
+        message = f"'first' is {fraction_text(first)} and 'last' is {fraction_text(last)}"
+        hint = "layers are counted upwards: the first one comes first"
+        raise CheckError(message, span=call.span, hint=hint)
+
+
+def _check_items(function: Function, expression: Expression, value: Value) -> None:
+    if value.type == "scalar":
+        raise CheckError(
+            f"{function.name} takes adapters, and this is a number",
+            span=expression.span,
+            hint=f"it is called {function.signature}",
+        )
+
+
+def _check_adapter(function: Function, expression: Expression, value: Value, source: str) -> None:
+    if value.type == "adapters":
+        inside = f"mean({snippet(source, expression)})"
+        whole = f"{function.name}({inside})" if len(function.parameters) == 1 else inside
+        raise CheckError(
+            f"{function.name} takes one adapter, and this is a set of adapters",
+            span=expression.span,
+            hint=f"write {whole}, or sum in the place of mean",
+        )
+    if value.type == "scalar":
+        raise CheckError(
+            f"{function.name} takes an adapter, and this is a number",
+            span=expression.span,
+            hint=f"it is called {function.signature}",
+        )
+
+
+def _integer(name: str, expression: Expression, value: Value) -> Fraction:
+    if value.type == "scalar" and value.scalar.denominator == 1 and value.scalar >= 0:
+        return value.scalar
+    got = fraction_text(value.scalar) if value.type == "scalar" else IN_WORDS[value.type]
+    message = f"{quoted(name)} takes a whole number from 0 on, and this is {got}"
+    raise CheckError(message, span=expression.span)
+
+
+def _check_pattern(name: str, expression: Expression) -> None:
+    """Refuse what is not a regular expression in quotes."""
+    if not isinstance(expression, Text):
+        hint = f'write {name}="{expression.name}"' if isinstance(expression, Name) else None
+        message = f"{quoted(name)} takes a regular expression in quotes"
+        raise CheckError(message, span=expression.span, hint=hint)
+    if len(expression.value) > _LONGEST_PATTERN:
+        message = f"a regular expression of more than {_LONGEST_PATTERN} characters"
+        raise CheckError(message, span=expression.span)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(expression.value)
+    except re.error as error:
+        message = f"not a regular expression: {error.msg}"
+        raise CheckError(message, span=_inside(expression, error.pos or 0)) from error
+    except (OverflowError, RecursionError) as error:
+        raise CheckError("this regular expression is too large", span=expression.span) from error
+
+
+def _inside(expression: Text, position: int) -> Span:
+    """Return the place of a character of a text's value; escapes take two characters."""
+    before = expression.value[:position]
+    start = expression.span.start + 1 + position + before.count("\\") + before.count('"')
+    start = min(start, expression.span.end - 1)
+    return Span(start, start + 1)
