@@ -47,6 +47,9 @@ EVERYTHING: Condition = ("and", ())
 MOST_COMPARISONS = 500
 """SQLite compiles an expression at most 1000 levels deep."""
 
+DEEPEST_NESTING = 24
+"""SQLite's parser keeps at most 100 unfinished pieces."""
+
 _TEXTS: Mapping[str, InstrumentedAttribute[Any]] = {
     "name": Adapter.name,
     "kind": Version.kind,
@@ -98,8 +101,8 @@ def to_sql(condition: Condition) -> ColumnElement[bool]:
     stands for the whole of it. A digest may be given with ``sha256:`` before it, and shortened.
     ``peft`` ignores case. ``language`` is the normal form, several joined by commas in any order.
 
-    Raises QueryError for an unknown field, a comparison that a field does not have, or more
-    than MOST_COMPARISONS comparisons.
+    Raises QueryError for an unknown field, a comparison that a field does not have, and a
+    condition that is too long or too deep to be asked.
     """
     if _count(condition) > MOST_COMPARISONS:
         raise QueryError(
@@ -132,22 +135,29 @@ def _count(condition: Condition) -> int:
             return 1
 
 
-def _compile(condition: Condition) -> ColumnElement[bool]:
+def _compile(condition: Condition, negated: bool = False, depth: int = 0) -> ColumnElement[bool]:
+    # Negations are moved inwards, which two truth values allow: what is left of the nesting is
+    # "and" within "or" within "and", and SQLite's parser has a small stack.
+    if depth > DEEPEST_NESTING:
+        raise QueryError(
+            f"'and' and 'or' within each other more than {DEEPEST_NESTING} deep: write it flatter"
+        )
     match condition:
-        case ("and", parts):
-            return and_(true(), *map(_compile, parts))
-        case ("or", parts):
-            return or_(false(), *map(_compile, parts))
-        case ("not", part):
-            return not_(_compile(part))
+        case ("and" | "or" as word, tuple(parts)):
+            compiled = [_compile(part, negated, depth + 1) for part in parts]
+            both = (word == "and") != negated
+            return and_(true(), *compiled) if both else or_(false(), *compiled)
+        case ("not", tuple(part)):
+            return _compile(part, not negated, depth)
         case ("flag", str(field)):
             column_of(field)
             if field not in _FLAGS:
                 raise QueryError(f"{field!r} is not yes or no: compare it with a value")
-            return _FLAGS[field]
+            return not_(_FLAGS[field]) if negated else _FLAGS[field]
         case ("compare", str(field), str(operator), value):
             column_of(field)
-            return _compare(field, operator, value)
+            compared = _compare(field, operator, value)
+            return not_(compared) if negated else compared
         case _:
             raise QueryError(f"{condition!r} is not a condition")
 
@@ -177,17 +187,18 @@ def _compare_number(field: str, operator: str, value: object) -> ColumnElement[b
         raise QueryError(f"{field!r} is a number, and {value!r} is not")
     if operator == "~":
         raise QueryError(f"{field!r} is a number: ~ is for text, compare it with = != < <= > >=")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise QueryError(f"{field!r} cannot be compared with {value}: the number is too large")
     # The literal's own type counts, not the column's: 5000.5 must not be rounded to the integer
     # that a column of integers would make of it.
-    if not isinstance(value, float) and value.denominator == 1 and abs(value) < 2**63:
-        return _ordered(_NUMBERS[field], operator, literal(int(value), BigInteger()))
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise QueryError(f"{field!r} cannot be compared with {value}: the number is too large")
-    return _ordered(_NUMBERS[field], operator, literal(number, Double()))
+    whole = int(value)
+    if value == whole and -(2**63) <= whole < 2**63:
+        return _ordered(_NUMBERS[field], operator, literal(whole, BigInteger()))
+    return _ordered(_NUMBERS[field], operator, literal(float(value), Double()))
 
 
 def _compare_text(field: str, operator: str, value: str) -> ColumnElement[bool]:
