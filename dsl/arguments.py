@@ -24,11 +24,11 @@ def bind_arguments(call: Call, function: Function) -> dict[str, tuple[Expression
     for parameter in function.parameters:
         if parameter.required and parameter.name not in bound:
             if parameter.variadic:
-                raise _error(f"{function.name}() of nothing", call.span, function)
+                raise _error(f"{function.name} is given nothing", call.span, function)
             message = f"{function.name} is not given its {quoted(parameter.name)}"
             raise _error(message, call.span, function)
     if function.one_of and not any(name in bound for name in function.one_of):
-        wanted = " or ".join(quoted(name) for name in function.one_of)
+        wanted = " nor ".join(quoted(name) for name in function.one_of)
         raise _error(f"{function.name} is given neither {wanted}", call.span, function)
     return bound
 

@@ -66,12 +66,14 @@ def _check_items(function: Function, expression: Expression, value: Value) -> No
 
 def _check_adapter(function: Function, expression: Expression, value: Value, source: str) -> None:
     if value.type == "adapters":
-        inside = f"mean({snippet(source, expression)})"
-        whole = f"{function.name}({inside})" if len(function.parameters) == 1 else inside
+        inside = snippet(source, expression)
+        forms = [f"{collect}({inside})" for collect in ("mean", "sum")]
+        if len(function.parameters) == 1:
+            forms = [f"{function.name}({form})" for form in forms]
         raise CheckError(
             f"{function.name} takes one adapter, and this is a set of adapters",
             span=expression.span,
-            hint=f"write {whole}, or sum in the place of mean",
+            hint=f"write {' or '.join(forms)}",
         )
     if value.type == "scalar":
         raise CheckError(

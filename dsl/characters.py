@@ -37,8 +37,6 @@ _MEANT = {
     "\N{NOT EQUAL TO}": "!=",
     "\N{UNION}": "|",
     "\N{INTERSECTION}": "&",
-    "{": "(",
-    "}": ")",
 }
 _HINTS = {
     "^": "there are no powers: multiply, x*x",
@@ -59,7 +57,7 @@ def character_error(scan: Scan, position: int) -> ParseError | None:
         return None
     if token.kind == "text":
         return _text_error(scan.source, token)
-    if token.text == "." or (token.kind == "word" and before is not None):
+    if token.text in (".", ",") or token.kind == "word":
         found = _number_error(scan, before, token)
         if found is not None:
             return found
@@ -74,7 +72,9 @@ def _symbol_error(source: str, token: Token) -> ParseError:
     if meant is None and not character.isascii():
         compatible = unicodedata.normalize("NFKC", character)
         meant = compatible if len(compatible) == 1 and compatible.isascii() else None
-    if meant == " ":
+    if character in "{}":
+        hint = "brackets are ( ) and [ ]"
+    elif meant == " ":
         hint = "write an ordinary blank"
     elif meant is not None:
         hint = f"write {meant}"
@@ -131,16 +131,21 @@ def _text_error(source: str, token: Token) -> ParseError | None:
 
 
 def _number_error(scan: Scan, before: Token | None, token: Token) -> ParseError | None:
-    """Explain `.5`, `1.`, `1e`, `1_000` and `0x1f`."""
+    """Explain `.5`, `1.`, `1,5`, `1e`, `1_000` and `0x1f`."""
     source = scan.source
     after_number = (
         before is not None and before.kind == "number" and before.span.end == token.span.start
     )
-    if token.text == ".":
+    if token.text in (".", ","):
         _, following = scan.around(token.span.end)
         digits = following is not None and following.kind == "number"
         if following is not None and digits and following.span.start == token.span.end:
-            if after_number:
+            if token.text == ",":
+                if before is None or not after_number:
+                    return None
+                message = "the decimal sign is a point"
+                hint = f"write {before.text}.{following.text}"
+            elif after_number:
                 message, hint = "a number has only one point", None
             else:
                 message, hint = (
@@ -148,7 +153,7 @@ def _number_error(scan: Scan, before: Token | None, token: Token) -> ParseError 
                     f"write 0.{following.text}",
                 )
             return ParseError(message, span=token.span, source=source, hint=hint)
-        if before is not None and after_number:
+        if before is not None and after_number and token.text == ".":
             message = "a number needs a digit after the point"
             span = Span(before.span.start, token.span.end)
             hint = f"write {before.text} or {before.text}.0"

@@ -27,7 +27,7 @@ from .syntax import (
     SumTerm,
     Text,
 )
-from .values import IN_WORDS, Value, ValueType, snippet
+from .values import IN_WORDS, Value, ValueType, factor_snippet, snippet
 
 _HEADS = ("task", "lm", "any")
 _ADAPTER_FUNCTIONS = tuple(one.name for one in FUNCTIONS if one.result == "adapter")
@@ -165,9 +165,9 @@ class _Checker:
         if name in _HEADS:
             hint = f"it selects by language: {name}[en], {name}[*]"
             raise CheckError(f"{quoted(name)} lacks its languages", span=span, hint=hint)
-        meant = did_you_mean(name, [*self.bound, *_HEADS, *_ADAPTER_FUNCTIONS])
+        meant = did_you_mean(name, self.bound) if len(name) > 2 else None
         hint = meant or f"give it with --set {name}=..., or define it: {name} = ...;"
-        raise CheckError(f"nothing is known of {quoted(name)}", span=span, hint=hint)
+        raise CheckError(f"unknown name {quoted(name)}", span=span, hint=hint)
 
     def _reference(self, expression: Text) -> Value:
         if not expression.value.strip():

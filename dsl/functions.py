@@ -84,7 +84,7 @@ _LANGUAGE = FunctionParameter("T", "language")
 FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="mean",
-        parameters=(FunctionParameter("items", "items", variadic=True),),
+        parameters=(FunctionParameter("x", "items", variadic=True),),
         result="adapter",
         formula="(x1 + ... + xn) / n",
         citation=_PAPER,
@@ -92,7 +92,7 @@ FUNCTIONS: tuple[Function, ...] = (
     ),
     Function(
         name="sum",
-        parameters=(FunctionParameter("items", "items", variadic=True),),
+        parameters=(FunctionParameter("x", "items", variadic=True),),
         result="adapter",
         formula="x1 + ... + xn",
         citation=_TASK_ARITHMETIC,
@@ -173,7 +173,7 @@ FUNCTION_BY_NAME: Mapping[str, Function] = MappingProxyType({one.name: one for o
 
 def _parameter_text(parameter: FunctionParameter) -> str:
     if parameter.variadic:
-        return f"{parameter.name}..."
+        return f"{parameter.name}, ..."
     if parameter.default is not None:
         return f"{parameter.name}={parameter.default}"
     if parameter.type in ("text", "word") or not parameter.required:

@@ -123,6 +123,8 @@ def _empty(place: _Place) -> ParseError | None:
 
 
 def _character(place: _Place) -> ParseError | None:
+    if place.symbol == "{" and place.before_is("word") and place.before is not None:
+        return place.error("brackets are ( ) and [ ]", f"did you mean {place.before.text}[...]?")
     query = {"&": "and", "|": "or", "!": "not"}
     if place.noun == "query" and place.symbol in query:
         word = query[place.symbol]
@@ -204,9 +206,8 @@ def _operator_hint(place: _Place, before: Token, at: Token) -> str | None:
         return f"did you mean @{at.text}?"
     if at.text == "[":
         return "a selector is written: task[en]"
-    if before.kind == "number" or at.kind == "number" or before.text == ")" or at.text == "(":
-        left = before.text if before.text != ")" else "(...)"
-        return f"did you mean {left}*{_operand(place.scan, at)}?"
+    if before.kind == "number" and at.kind != "number":
+        return f"did you mean {before.text}*{_operand(place.scan, at)}?"
     return "numbers and adapters are joined by + - * /"
 
 
@@ -265,11 +266,9 @@ def _languages(place: _Place) -> ParseError | None:
     if "BAR" not in place.accepts or place.before is None or place.at is None:
         return None
     if place.symbol in ("=", "<", ">", "!", "~") and place.before.text in FIELDS:
-        return place.error(
-            "expected a language before the filters",
-            f"every language is written *: [*, {place.before.text}{place.symbol}...]",
-            back=True,
-        )
+        message = "expected a language before the filters"
+        hint = f"for every language write *: [*, {place.before.text}{place.symbol}...]"
+        return place.error(message, hint, back=True)
     if place.at.kind == "word" or place.symbol == "$":
         return place.expected(
             _expected(place.accepts),

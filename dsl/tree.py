@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import DslError, LimitError, Span
+from .errors import DslError, LimitError, ParseError, Span
 from .fields import FIELDS
 from .filters import build_filter
 from .functions import FUNCTION_BY_NAME
@@ -216,5 +216,9 @@ def _pin(token: "Token") -> Pin:
     if token == "latest":
         return Pin("latest", "latest", token_span(token))
     if token.startswith("v"):
+        if int(token[1:]) == 0:
+            raise ParseError(
+                "versions count from 1", span=token_span(token), hint="did you mean @v1?"
+            )
         return Pin("version", str(int(token[1:])), token_span(token))
     return Pin("digest", token.removeprefix("sha256:").lower(), token_span(token))
