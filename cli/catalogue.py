@@ -56,19 +56,23 @@ Examples:
     help="Language, as an ISO 639 or BCP 47 code (en, yor, pt-BR). Repeat it, or join codes by"
     " commas, for an adapter that was trained on several.  [default: from the folder]",
 )
-@click.option("--task", help="Name of the task, such as xlsum.")
+@click.option("--task", metavar="TASK", help="Its task, such as xlsum.")
 @click.option(
-    "--name", help="NAME or OWNER/NAME in the catalogue.  [default: TASK-CODE or lm-CODE]"
+    "--name",
+    metavar="NAME",
+    help="NAME or OWNER/NAME in the catalogue.  [default: TASK-CODE or lm-CODE]",
 )
-@click.option("--dataset", help="Data set that it was trained on.")
-@click.option("--dataset-revision", help="Revision of the data set.")
+@click.option("--dataset", metavar="NAME", help="Data set that it was trained on.")
+@click.option("--dataset-revision", metavar="REVISION", help="Revision of the data set.")
 @click.option("--objective", help="Training objective, such as prefix-lm.")
-@click.option("--base", help="Base model.  [default: from adapter_config.json]")
-@click.option("--base-revision", help="Commit of the base model.")
-@click.option("--steps", type=click.IntRange(min=0), help="Training steps.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Examples in one training step.")
-@click.option("--learning-rate", type=float, help="Peak learning rate.")
-@click.option("--seed", type=int, help="Seed of the training.")
+@click.option("--base", metavar="MODEL", help="Base model.  [default: from adapter_config.json]")
+@click.option("--base-revision", metavar="REVISION", help="Commit of the base model.")
+@click.option("--steps", metavar="N", type=click.IntRange(min=0), help="Training steps.")
+@click.option(
+    "--batch-size", metavar="N", type=click.IntRange(min=1), help="Examples in one training step."
+)
+@click.option("--learning-rate", metavar="X", type=float, help="Peak learning rate.")
+@click.option("--seed", metavar="N", type=int, help="Seed of the training.")
 @click.option("--license", help="Licence, such as apache-2.0.")
 @click.option("--note", help="Anything else worth knowing.")
 @json_option
@@ -113,12 +117,14 @@ and, or, not and parentheses. The fields are
 )
 @click.argument("query", default="")
 @click.option("--language", metavar="CODE", help="Only this language.")
-@click.option("--task", help="Only this task.")
+@click.option("--task", metavar="TASK", help="Only this task.")
 @click.option("--kind", type=click.Choice(("task", "lm", "composed")), help="Only this kind.")
-@click.option("--base", help="Only this base model.")
-@click.option("--peft", help="Only this PEFT type, such as LORA.")
+@click.option("--base", metavar="MODEL", help="Only this base model.")
+@click.option("--peft", metavar="TYPE", help="Only this PEFT type, such as LORA.")
 @click.option("--sort", metavar="FIELD", help="Sort by a field; -FIELD sorts downwards.")
-@click.option("--limit", type=click.IntRange(min=1), help="List no more than this many.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), help="List no more than this many."
+)
 @click.option("--all-versions", is_flag=True, help="List all versions, not just the latest.")
 @json_option
 @click.pass_obj

@@ -68,6 +68,7 @@ Examples:
 @expression_argument
 @click.option(
     "--name",
+    metavar="NAME",
     help="Put the result into the catalogue under NAME or OWNER/NAME.  [default without --output:"
     " composed-DIGEST]",
 )

@@ -16,7 +16,7 @@ Examples:
 """
 )
 def db() -> None:
-    """Look after the catalogue's database schema.
+    """Look after the tables of the catalogue's database.
 
     A newer isogloss may need other tables than the catalogue has; it says so then, and never
     changes them by itself.
@@ -31,7 +31,10 @@ Example:
 )
 @click.pass_obj
 def upgrade(settings: Settings) -> None:
-    """Bring an older catalogue's tables up to what this isogloss needs; its adapters stay."""
+    """Upgrade the tables of an older catalogue.
+
+    They become what this isogloss needs; the adapters stay. Make a copy of the database first.
+    """
     from ..store import schema
 
     url = settings.database_url()
@@ -53,7 +56,10 @@ Example:
 @json_option
 @click.pass_obj
 def current(settings: Settings, as_json: bool) -> None:
-    """Print the revision of the catalogue's tables, and the one that this isogloss needs."""
+    """Print the revision of the tables.
+
+    And whether this isogloss needs another one.
+    """
     from ..store import schema
 
     revision, needed = schema.current(settings.database_url()), schema.SCHEMA_REVISION
@@ -73,7 +79,10 @@ Example:
 )
 @json_option
 def history(as_json: bool) -> None:
-    """List the revisions that this isogloss knows, the first one first."""
+    """List the known revisions.
+
+    The first one stands first, the one that this isogloss needs last.
+    """
     from ..store import schema
 
     revisions = schema.history()

@@ -35,7 +35,7 @@ COMMANDS: Final = (
     Entry("verify", "composition", "Prove that an adapter is what it claims to be."),
     Entry("functions", "composition", "List the functions that expressions can call."),
     Entry("fsck", "catalogue", "Check that the catalogue and the stored weights agree."),
-    Entry("db", "database", "Look after the catalogue's database schema."),
+    Entry("db", "database", "Look after the tables of the catalogue's database."),
 )
 
 EPILOG: Final = """\
@@ -141,7 +141,9 @@ def fail_usage(error: click.ClickException) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-@click.group(cls=CommandTable, epilog=EPILOG, context_settings={"max_content_width": 100})
+@click.group(
+    "isogloss", cls=CommandTable, epilog=EPILOG, context_settings={"max_content_width": 100}
+)
 @click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),

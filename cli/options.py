@@ -145,10 +145,16 @@ def meaning_options(command: Decorated) -> Decorated:
                 help="Number format of the result.  [default: that of the adapters]",
             ),
             click.option(
-                "--task", help="Task that task[..] and any[..] mean where they name none."
+                "--task",
+                metavar="TASK",
+                help="Task that task[..] and any[..] mean where they name none.",
             ),
-            click.option("--base", help="Base model that [..] means where it names none."),
-            click.option("--peft", help="PEFT type that [..] means where it names none."),
+            click.option(
+                "--base", metavar="MODEL", help="Base model that [..] means where it names none."
+            ),
+            click.option(
+                "--peft", metavar="TYPE", help="PEFT type that [..] means where it names none."
+            ),
         )
     ):
         command = option(command)

@@ -224,11 +224,12 @@ def _training(record: VersionRecord) -> tuple[tuple[str, object], ...]:
 
 
 def _weights(record: VersionRecord) -> tuple[tuple[str, object], ...]:
+    targets = sorted({module.rpartition(".")[2] for module in record.target_modules})
     return (
         ("PEFT type", record.peft_type),
         ("rank", record.rank),
-        ("alpha", record.alpha),
-        ("target modules", ", ".join(record.target_modules)),
+        ("alpha", None if record.alpha is None else f"{record.alpha:g}"),
+        ("targets", f"{', '.join(targets)} ({len(record.target_modules)} modules)"),
         ("parameters", None if record.parameters is None else f"{record.parameters:,}"),
         ("dtype", record.dtype),
         ("size", f"{size(record.size_bytes)} ({record.size_bytes:,} bytes)"),
