@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
 
+from .arguments import bind_arguments
+from .catalogue import Candidate, Catalogue, Choice, Context
 from .check import Checked
-from .errors import CheckError, DslError, LimitError
+from .errors import CheckError, DslError, Span
+from .functions import FUNCTION_BY_NAME
+from .number import bounded
 from .plan import DEFAULT_SEMANTICS, SEMANTICS, AdapterKey, LinearForm, ModuleFilter, Plan, collect
-from .resolve import Candidate, Catalogue, Choice, Chooser, Context
+from .resolve import Chooser
 from .syntax import (
     Call,
     Expression,
     Name,
     Negative,
     Number,
-    Parameter,
     Product,
     Selector,
     Sum,
-    Tag,
     Text,
 )
-
-_LARGEST_COEFFICIENT_BITS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class _Walk:
             case Text() | Selector():
                 return self._chosen(expression)
             case Negative(operand=operand):
-                return _scaled(self.value(operand), Fraction(-1))
+                return _scaled(self.value(operand), Fraction(-1), expression.span)
             case Sum():
                 return self._sum(expression)
             case Product():
@@ -153,7 +152,7 @@ class _Walk:
             self.known[memory] = choice
             self.choices.append(choice)
         forms = tuple(LinearForm.of(_key(adapter)) for adapter in choice.adapters)
-        if isinstance(expression, Text) or isinstance(expression.languages, Tag | Parameter):
+        if isinstance(expression, Text) or self.checked.is_single(expression):
             return forms[0]
         return AdapterSet(forms)
 
@@ -163,7 +162,7 @@ class _Walk:
             total = first
             for term in expression.terms[1:]:
                 total += self.scalar(term.expression) * (-1 if term.negative else 1)
-            return _bounded(total, expression)
+            return total
         form = LinearForm({}, None)
         for index, term in enumerate(expression.terms):
             other = self.adapter(term.expression)
@@ -191,34 +190,30 @@ class _Walk:
                 raise CheckError("division by zero", span=factor.span)
             else:
                 scalar /= value
-            _bounded(scalar, expression)
-        return scalar if operand is None else _scaled(operand, scalar)
+        if operand is None:
+            return scalar
+        return _scaled(operand, scalar, expression.span)
 
     def _call(self, expression: Call) -> Value:
-        arguments = {argument.name: argument.value for argument in expression.arguments}
-        positional = [item.value for item in expression.arguments if item.name is None]
+        arguments = bind_arguments(expression, FUNCTION_BY_NAME[expression.function])
         if expression.function in ("mean", "sum"):
-            return self._combined(expression)
-        form = self.adapter(positional[0])
+            return self._combined(expression, arguments["items"])
+        form = self.adapter(arguments["x"][0])
         match expression.function:
             case "exact":
                 return _with_semantics(form, "exact", expression)
             case "only":
-                pattern = arguments["modules"] if "modules" in arguments else positional[1]
-                return form.filtered(ModuleFilter(modules=_text(pattern)))
+                return form.filtered(ModuleFilter(modules=_text(arguments["modules"][0])))
             case "layers":
-                first = arguments.get("first", positional[1] if len(positional) > 1 else None)
-                last = arguments.get("last", positional[2] if len(positional) > 2 else None)
-                return form.filtered(
-                    ModuleFilter(first=self._integer(first), last=self._integer(last))
-                )
-        raise CheckError(f"no function is called '{expression.function}'", span=expression.span)
+                first, last = (self._integer(arguments.get(name)) for name in ("first", "last"))
+                return form.filtered(ModuleFilter(first=first, last=last))
+        raise CheckError(f"'{expression.function}' cannot stand here", span=expression.span)
 
-    def _integer(self, expression: Expression | None) -> int | None:
-        return None if expression is None else int(self.scalar(expression))
+    def _integer(self, given: tuple[Expression, ...] | None) -> int | None:
+        return None if given is None else int(self.scalar(given[0]))
 
-    def _combined(self, expression: Call) -> LinearForm:
-        forms = [form for argument in expression.arguments for form in self._members(argument.value)]
+    def _combined(self, expression: Call, items: tuple[Expression, ...]) -> LinearForm:
+        forms = [form for item in items for form in self._members(item)]
         factor = Fraction(1, len(forms)) if expression.function == "mean" else Fraction(1)
         total = LinearForm({}, forms[0].semantics)
         for form in forms:
@@ -250,24 +245,20 @@ def _with_semantics(form: LinearForm, semantics: str, expression: Call) -> Linea
     return LinearForm(form.coefficients, semantics)
 
 
-def _scaled(value: Value, factor: Fraction) -> Value:
+def _scaled(value: Value, factor: Fraction, span: Span) -> Value:
     if isinstance(value, Fraction):
         return value * factor
     if isinstance(value, AdapterSet):
-        return AdapterSet(tuple(member.scaled(factor) for member in value.members))
-    return value.scaled(factor)
+        return AdapterSet(tuple(_scaled_form(member, factor, span) for member in value.members))
+    return _scaled_form(value, factor, span)
 
 
-def _bounded(value: Fraction, expression: Expression) -> Fraction:
-    """Refuse numbers that grow without bound before they are ever a coefficient."""
-    bits = max(value.numerator.bit_length(), value.denominator.bit_length())
-    if bits > _LARGEST_COEFFICIENT_BITS:
-        raise LimitError(
-            f"a number here needs about {math.ceil(bits * math.log10(2))} digits to be exact",
-            span=expression.span,
-            hint="coefficients are exact fractions: use shorter numbers",
-        )
-    return value
+def _scaled_form(form: LinearForm, factor: Fraction, span: Span) -> LinearForm:
+    """Scale, and refuse coefficients that bindings of bindings let grow without bound."""
+    scaled = form.scaled(factor)
+    for coefficient in scaled.coefficients.values():
+        bounded(coefficient, span)
+    return scaled
 
 
 def _text(expression: Expression) -> str:

@@ -104,7 +104,8 @@ def lock_from_json(data: object) -> Lock:
         raise WeightsError(f"{LOCK_NAME} does not hold a lock")
     if data["lock_version"] != LOCK_VERSION:
         raise WeightsError(
-            f"{LOCK_NAME} has lock_version {data['lock_version']!r}, this isogloss reads {LOCK_VERSION}",
+            f"{LOCK_NAME} has lock_version {data['lock_version']!r}, "
+            f"this isogloss reads {LOCK_VERSION}",
             hint="use the isogloss that wrote it, or a newer one",
         )
     body = {name: value for name, value in data.items() if name != "checksum"}

@@ -57,7 +57,7 @@ class ModuleFilter:
         return (self.modules or "", first, last)
 
     def keeps(self, module: str) -> bool:
-        """Whether the module, named as in the base model (`model.layers.0.self_attn.q_proj`), stays.
+        """Whether a module, named as in the base model (`model.layers.0.mlp.up_proj`), stays.
 
         >>> ModuleFilter(first=0, last=3).keeps("model.layers.4.mlp.up_proj")
         False
@@ -206,7 +206,7 @@ def _refuse_extreme_coefficients(terms: Iterable[Term]) -> None:
     for term in terms:
         if not SMALLEST_COEFFICIENT <= abs(term.coefficient) <= LARGEST_COEFFICIENT:
             raise LimitError(
-                f"a coefficient of {readable(term.coefficient)} is outside of what float32 sums can hold",
+                f"a coefficient of {readable(term.coefficient)} is beyond what float32 can hold",
                 hint="keep the absolute value of every coefficient between 1e-30 and 1e+30",
             )
 

@@ -1,4 +1,4 @@
-"""References: one adapter by name and version, or by content (`owner/name@v3`, `sha256:ab12...`)."""
+"""References: one adapter by name and version, or by content (`name@v3`, `sha256:ab12...`)."""
 
 from __future__ import annotations
 

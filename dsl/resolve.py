@@ -1,7 +1,6 @@
 """Selectors and references answered by a catalogue: from what was written to which adapters.
 
 A selector asks for the latest version of one name; what it chose, and why, is kept as evidence.
-The catalogue is whatever has the few methods below, so that this room knows no database.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 import langcodes
 
+from .catalogue import Candidate, Catalogue, Choice, Context, find_reference, label
 from .errors import AmbiguousError, DslError, NotFoundError, Span, UnsupportedError, did_you_mean
 from .query import Condition
-from .reference import AdapterReference, parse_reference
+from .reference import parse_reference
 from .syntax import (
     AllLanguages,
     Call,
@@ -42,65 +41,6 @@ _TELLING_FIELDS = {
     "seed": "seed",
     "name": "name",
 }
-
-
-class Candidate(Protocol):
-    """What the language needs to know of a catalogued version."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def languages(self) -> tuple[str, ...]: ...
-    @property
-    def task(self) -> str | None: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def config_digest(self) -> str: ...
-    @property
-    def withdrawn(self) -> str | None: ...
-
-
-class Catalogue(Protocol):
-    """Where selectors look; `latest` restricts the answer to the latest version of each name."""
-
-    def find(self, condition: Condition, *, latest: bool = True) -> Sequence[Candidate]: ...
-    def by_digest(self, weights: str, config: str | None = None) -> Sequence[Candidate]: ...
-    def names(self) -> Sequence[str]: ...
-    def tasks(self) -> Sequence[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What selectors mean when they do not say it themselves."""
-
-    task: str | None = None
-    base: str | None = None
-    peft: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The adapters that one selector or reference came to mean, and why these."""
-
-    selector: str
-    span: Span
-    why: str
-    adapters: tuple[Candidate, ...]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The chosen adapters as `name@v1`."""
-        return tuple(label(adapter) for adapter in self.adapters)
-
-
-def label(candidate: Candidate) -> str:
-    """A version as people write it: `name@v3`."""
-    return f"{candidate.name}@v{candidate.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +110,7 @@ class Chooser:
         missing = [language for language in chosen if language not in by_language]
         if missing:
             raise self._nothing(selector, text, missing[0])
-        adapters = tuple(
-            _only_one(by_language[language], text, language) for language in chosen
-        )
+        adapters = tuple(_only_one(by_language[language], text, language) for language in chosen)
         return Choice(text, selector.span, self._why(selector, ", ".join(chosen)), adapters)
 
     def _single_language(self, languages: LanguageExpression) -> str | None:
@@ -194,9 +132,9 @@ class Chooser:
         latest = pin is None or pin.kind == "latest"
         highest: dict[str, Candidate] = {}
         for candidate in self.catalogue.find(everything, latest=latest):
-            if pin is not None and pin.kind == "digest":
-                if not candidate.digest.startswith(pin.value):
-                    continue
+            by_digest = pin is not None and pin.kind == "digest"
+            if by_digest and pin and not candidate.digest.startswith(pin.value):
+                continue
             if len(candidate.languages) != 1:
                 continue
             known = highest.get(candidate.name)
@@ -251,7 +189,8 @@ class Chooser:
         if variants:
             return NotFoundError(
                 message,
-                hint=f"there is one for {', '.join(variants)}, a variant or member: ask for it by its own tag",
+                hint=f"there is one for {', '.join(variants)}, a variant or member of it; "
+                "ask for it by its own tag",
             )
         if there:
             return NotFoundError(message, hint=f"there are such adapters for: {', '.join(there)}")
@@ -260,50 +199,6 @@ class Chooser:
         return NotFoundError(
             message, hint="'isogloss find' lists what is catalogued, 'isogloss add' adds to it"
         )
-
-
-def find_reference(catalogue: Catalogue, reference: AdapterReference) -> Candidate:
-    """The one version that a reference names.
-
-    Raises:
-        NotFoundError: no such name, version or digest.
-        AmbiguousError: a digest prefix of several contents.
-    """
-    if reference.name is None:
-        found = list(catalogue.by_digest(reference.digest or "", reference.config))
-        contents = {(item.digest, item.config_digest) for item in found}
-        if len(contents) > 1:
-            listed = ", ".join(sorted(f"{label(item)} (sha256:{item.digest[:12]}:{item.config_digest[:12]})" for item in found))
-            raise AmbiguousError(
-                f"{reference} is the beginning of {len(contents)} contents",
-                hint=f"give more digits, or the configuration's after a second colon: {listed}",
-            )
-        if not found:
-            raise NotFoundError(f"no adapter with content {reference} is in the catalogue")
-        return found[-1]
-    named: Condition = ("compare", "name", "=", reference.name)
-    versions = sorted(catalogue.find(named, latest=False), key=lambda item: item.version)
-    if not versions:
-        raise NotFoundError(
-            f"no adapter is called '{reference.name}'",
-            hint=did_you_mean(reference.name, catalogue.names())
-            or "'isogloss find' lists the names",
-        )
-    if reference.version is None and reference.digest is None:
-        kept = [item for item in versions if item.withdrawn is None]
-        return (kept or versions)[-1]
-    fitting = [
-        item
-        for item in versions
-        if (reference.version is None or item.version == reference.version)
-        and (reference.digest is None or item.digest.startswith(reference.digest))
-    ]
-    if not fitting:
-        numbers = ", ".join(f"v{item.version}" for item in versions)
-        raise NotFoundError(f"'{reference}' is not there", hint=f"{reference.name} has {numbers}")
-    if len({item.digest for item in fitting}) > 1:
-        raise AmbiguousError(f"'{reference}' is the beginning of several digests; give more digits")
-    return fitting[-1]
 
 
 def _filter_condition(item: Filter) -> Condition:

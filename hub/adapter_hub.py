@@ -89,7 +89,8 @@ class AdapterHub:
     ) -> Added:
         """Catalogue a PEFT folder as the next version of its name.
 
-        What the folder's configuration, card and trainer state say is filled in; arguments correct it.
+        What the folder's configuration, card and trainer state say is filled in, and arguments
+        correct it.
         Equal content and provenance make no new version.
 
         Args:
@@ -158,9 +159,9 @@ class AdapterHub:
 
             codes = [code.strip() for code in language.split(",") if code.strip()]
             language = ",".join(sorted({normalize(code) for code in codes}))
-        stated = (("language", language), ("task", task), ("kind", kind), ("base", base), ("peft", peft))
+        stated = {"language": language, "task": task, "kind": kind, "base": base, "peft": peft}
         conditions += [
-            ("compare", field, "=", value) for field, value in stated if value is not None
+            ("compare", field, "=", value) for field, value in stated.items() if value is not None
         ]
         return self.catalog.find(
             ("and", tuple(conditions)), sort=sort, limit=limit, latest=not all_versions
@@ -172,8 +173,8 @@ class AdapterHub:
         Raises:
             ParseError: not a reference. NotFoundError, AmbiguousError: not exactly one version.
         """
+        from ..dsl.catalogue import find_reference
         from ..dsl.reference import parse_reference
-        from ..dsl.resolve import find_reference
 
         found = find_reference(self.catalog, parse_reference(reference))
         return self.catalog.get(found.name, found.version)
@@ -248,9 +249,7 @@ class AdapterHub:
         """
         from .composition import explain
 
-        return explain(
-            self._compile(expression, parameters, semantics, dtype, task, base, peft)
-        )
+        return explain(self._compile(expression, parameters, semantics, dtype, task, base, peft))
 
     def verify(self, target: str | Path) -> Verification:
         """Prove a folder or a catalogued version: digests first, then made again and compared.
@@ -307,7 +306,7 @@ class AdapterHub:
         base: str | None,
         peft: str | None,
     ) -> Compiled:
-        from ..dsl.resolve import Context
+        from ..dsl.catalogue import Context
         from .composition import Request, compile_request
 
         request = Request(

@@ -60,7 +60,8 @@ def _refuse_other_base(catalog: Catalog, fields: dict[str, Any]) -> None:
     versions = catalog.find(("compare", "name", "=", fields["name"]), latest=False)
     bases = {version.base_model for version in versions}
     if bases and fields["base_model"] not in bases:
+        known = ", ".join(sorted(map(str, bases)))
         raise NameTakenError(
-            f"'{fields['name']}' already names an adapter for {', '.join(sorted(map(str, bases)))}, "
+            f"'{fields['name']}' already names an adapter for {known}, "
             f"this one is for {fields['base_model']}; give it a name of its own with --name"
         )

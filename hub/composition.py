@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..dsl.catalogue import Choice, Context, label
 from ..dsl.check import check
 from ..dsl.evaluate import Evaluation, evaluate
 from ..dsl.parse import parse
 from ..dsl.plan import AdapterKey
 from ..dsl.print import print_program
 from ..dsl.recipe import Operand, Recipe, prepare
-from ..dsl.resolve import Choice, Context, label
 from ..dsl.syntax import Program
 from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
 

@@ -32,7 +32,7 @@ def new_folder(output: str | Path) -> Iterator[Path]:
         yield building
         _sync(building)
         _refuse_taken(target)
-        os.replace(building, target)
+        building.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):

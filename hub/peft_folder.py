@@ -49,7 +49,8 @@ def read_folder(source: str | Path) -> PeftFolder:
     """Read all of a PEFT folder but its weights.
 
     Raises:
-        SourceError: no folder, no configuration, no weights, or a file that is not what it should be.
+        SourceError: no folder, no configuration, no weights, or a file that is not what
+            it should be.
         RefusedSourceError: pickled weights.
     """
     path = Path(source).expanduser()
@@ -87,8 +88,9 @@ def _pickled(path: Path) -> RefusedSourceError:
     if not target.name.startswith("adapter_model"):
         target = path.with_name(WEIGHTS_NAME)
     return RefusedSourceError(
-        f"'{path}' is a pickle, which can run code when it is loaded. If you trust it, convert it:\n"
-        f"  python -c \"import torch, safetensors.torch; safetensors.torch.save_file("
+        f"'{path}' is a pickle, which can run code when it is loaded. If you trust it, "
+        "convert it:\n"
+        f'  python -c "import torch, safetensors.torch; safetensors.torch.save_file('
         f"torch.load('{path}', weights_only=True), '{target}')\""
     )
 

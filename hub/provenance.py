@@ -48,7 +48,7 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
     """The catalogue's provenance fields of an adapter, and its configuration as corrected.
 
     Raises:
-        SourceError: a field that is missing or makes no sense; the message says which flag gives it.
+        SourceError: a field that is missing or makes no sense; the message names the flag.
         LanguageError: not a language code.
     """
     if said.kind not in KINDS:

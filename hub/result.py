@@ -1,4 +1,4 @@
-"""Carrying a compiled composition out: into the catalogue, into an ordinary PEFT folder, or both."""
+"""Carrying a compiled composition out: into the catalogue, into a PEFT folder, or both."""
 
 from __future__ import annotations
 

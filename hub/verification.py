@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..dsl.catalogue import label
 from ..dsl.configuration import config_digest
 from ..dsl.errors import DslError
 from ..dsl.execute import execute
 from ..dsl.lock import LOCK_NAME, Lock, lock_from_json, read_lock
 from ..dsl.plan import AdapterKey
 from ..dsl.recipe import Operand, prepare
-from ..dsl.resolve import label
 from ..store import BlobError, BlobStore, Catalog, UnknownVersionError, VersionRecord
 from .composition import operand
 from .errors import IntegrityError, SourceError
-from .result import config_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def verify_folder(catalog: Catalog, blobs: BlobStore, folder: Path) -> Verificat
     """Prove a folder that holds a lock; files may be symbolic links, as in the Hub's cache.
 
     Raises:
-        SourceError: no lock. IntegrityError: a file, a parent or the result is not what it should be.
+        SourceError: no lock. IntegrityError: a file, a parent or the result differs.
         UnknownVersionError: a parent is not in the catalogue.
     """
     path = folder / LOCK_NAME
