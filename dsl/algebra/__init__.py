@@ -1,1 +1,29 @@
-"""Placeholder docstring."""
+"""The arithmetic of PEFT types, one algebra each behind one small interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..tensorfile import Header
+from . import lora
+from .generic import counted
+from .interface import Algebra, Inspection, Operand
+
+__all__ = ["ALGEBRAS", "Algebra", "Inspection", "Operand", "inspect"]
+
+ALGEBRAS: Final[Mapping[str, Algebra]] = {"LORA": lora}
+"""The PEFT types that can be composed."""
+
+
+def inspect(config: Mapping[str, Any], header: Header) -> Inspection:
+    """Check that weights and configuration belong together, and say what they are.
+
+    A type without an algebra is only counted.
+
+    Raises:
+        IncompatibleError: the tensors do not fit the configuration.
+    """
+    general = counted(config, header)
+    algebra = ALGEBRAS.get(general.peft_type)
+    return algebra.inspect(config, header) if algebra is not None else general

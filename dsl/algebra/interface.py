@@ -1,0 +1,164 @@
+"""What an algebra of a PEFT type takes and gives, and the blocks that its sums are made of.
+
+An algebra knows one PEFT type: what its tensors mean, when adapters of it can be summed, and which
+sums of slices of files make the tensors of the result. It never touches a tensor's values: it
+describes them as blocks, and the executor, which knows no PEFT type, computes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import quoted
+from ..plan import AdapterKey, Term
+from ..tensorfile import Header
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What weights and configuration say about an adapter.
+
+    `rank` and `alpha` are None where the type has none or modules differ in alpha; a rank that
+    differs between modules is given as the largest. `dtype` joins several by "+".
+    """
+
+    peft_type: str
+    rank: int | None
+    alpha: float | None
+    modules: tuple[str, ...]
+    parameters: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An adapter as the tensor stages need it.
+
+    Args:
+        key: its identity by content.
+        label: how messages name it, for example `xlsum-en@v2`.
+        path: its canonical weights.
+        config: its adapter_config.json as parsed.
+        tokenizer_digest: of the tokenizer it was trained with; None when that is not known.
+    """
+
+    key: AdapterKey
+    label: str
+    path: Path
+    config: Mapping[str, Any]
+    tokenizer_digest: str | None = None
+
+    @property
+    def quoted(self) -> str:
+        """The label in quotes, for messages."""
+        return quoted(self.label, 120)
+
+
+@dataclass(frozen=True)
+class Summand:
+    """An operand with its header, its number among the recipe's sources, and its terms."""
+
+    operand: Operand
+    header: Header
+    source: int
+    terms: tuple[Term, ...]
+
+    def coefficient(self, module: str) -> Fraction:
+        """The sum of the coefficients of the terms that keep a module (named as in the base)."""
+        if not any(term.filters for term in self.terms):
+            return self._unfiltered
+        return sum((t.coefficient for t in self.terms if keeps(t, module)), Fraction(0))
+
+    @cached_property
+    def _unfiltered(self) -> Fraction:
+        return sum((term.coefficient for term in self.terms), Fraction(0))
+
+
+def keeps(term: Term, module: str) -> bool:
+    """Whether all filters of a term keep a module (named as in the base)."""
+    return all(kept.keeps(module) for kept in term.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Contiguous elements of a source file times a coefficient (a float32 value).
+
+    `start` is the absolute position in bytes of the first element of the block's first row.
+    """
+
+    source: int
+    start: int
+    dtype: str
+    coefficient: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`width` elements in every row of a block, each the sum of the pieces in their order."""
+
+    width: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows made of columns side by side; a column's pieces hold its rows one after another."""
+
+    rows: int
+    columns: tuple[Column, ...]
+
+    @property
+    def width(self) -> int:
+        """Elements in a row."""
+        return sum(column.width for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedTensor:
+    """A tensor of the result: the elements of its blocks, one block after another."""
+
+    name: str
+    shape: tuple[int, ...]
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What an algebra gives: tensors sorted by name, adapter_config fields, rank, warnings."""
+
+    tensors: tuple[ComposedTensor, ...]
+    config: Mapping[str, Any]
+    rank: int
+
+
+class Algebra(Protocol):
+    """The arithmetic of one PEFT type."""
+
+    def inspect(self, config: Mapping[str, Any], header: Header) -> Inspection:
+        """Check that tensors and configuration belong together, and say what they are.
+
+        Raises:
+            IncompatibleError: they do not.
+        """
+        ...
+
+    def refuse(self, operand: Operand) -> None:
+        """Look at a configuration alone.
+
+        Raises:
+            IncompatibleError: it has something that cannot be composed rightly.
+        """
+        ...
+
+    def compose(self, semantics: str, summands: Sequence[Summand]) -> Composition:
+        """Describe the sum under the named semantics.
+
+        Raises:
+            IncompatibleError: the adapters cannot be summed, with what to do.
+        """
+        ...

@@ -1,0 +1,173 @@
+"""The algebra of LoRA (Hu et al. 2021, arXiv:2106.09685), rsLoRA and rank patterns included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..errors import IncompatibleError, UnsupportedError, quoted
+from ..tensorfile import Header
+from .generic import counted
+from .interface import Composition, Inspection, Operand, Summand, keeps
+from .lora_fields import changes_layout, refusal
+from .lora_layout import Factors, is_saved_embedding, layout
+from .lora_result import result_config
+from .lora_sum import EXACT_HINT, ModuleSum, Part, elementwise, exact
+from .scaling import number
+
+_SUMS: Final[Mapping[str, Callable[[str, Sequence[Part]], ModuleSum]]] = {
+    "elementwise": elementwise,
+    "exact": exact,
+}
+_DTYPES: Final = ("F32", "F16", "BF16")
+
+
+def inspect(config: Mapping[str, Any], header: Header) -> Inspection:
+    """Check that factors and configuration belong together, and say what they are.
+
+    Raises:
+        IncompatibleError: they do not.
+    """
+    general = counted(config, header)
+    if changes_layout(config):
+        return general
+    factors = layout(config, header).factors
+    scalings = [factor.scaling for factor in factors.values()]
+    alphas = {scaling.alpha for scaling in scalings}
+    return Inspection(
+        peft_type=general.peft_type,
+        rank=max(scaling.rank for scaling in scalings),
+        alpha=float(number(alphas.pop())) if len(alphas) == 1 else None,
+        modules=tuple(sorted(factors)),
+        parameters=general.parameters,
+        dtype=general.dtype,
+    )
+
+
+def refuse(operand: Operand) -> None:
+    """Refuse a configuration that no sum of factors can do justice to.
+
+    Raises:
+        IncompatibleError: with the reason and what to do.
+    """
+    found = refusal(operand.config)
+    if found is not None:
+        raise IncompatibleError(f"{operand.quoted} {found.reason}", hint=found.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    summand: Summand
+    factors: Mapping[str, Factors]
+
+
+def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
+    """Describe a sum of LoRA adapters under `elementwise` or `exact`.
+
+    Raises:
+        IncompatibleError: the adapters cannot be summed, with what to do.
+        UnsupportedError: the semantics is not one of LoRA.
+    """
+    if semantics not in _SUMS:
+        raise UnsupportedError(
+            f"LoRA has no semantics {quoted(semantics)}, expected one of {', '.join(_SUMS)}"
+        )
+    members = [_Member(summand, _factors(summand)) for summand in summands]
+    for member in members:
+        _require_kept(member)
+    sums = {
+        module: _SUMS[semantics](module, parts)
+        for module in sorted(set().union(*(member.factors for member in members)))
+        if (parts := _parts(module, members, semantics))
+    }
+    if not sums:
+        raise IncompatibleError("the coefficients cancel out at every module: nothing is left")
+    tensors = [tensor for summed in sums.values() for tensor in summed.tensors]
+    scalings = {module: summed.scaling for module, summed in sums.items()}
+    return Composition(
+        tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
+        config=result_config(
+            [summand.operand.config for summand in summands],
+            [frozenset(member.factors) for member in members],
+            scalings,
+        ),
+        rank=max(scaling.rank for scaling in scalings.values()),
+    )
+
+
+def _factors(summand: Summand) -> Mapping[str, Factors]:
+    operand = summand.operand
+    try:
+        found = layout(operand.config, summand.header)
+    except IncompatibleError as error:
+        raise IncompatibleError(f"{operand.quoted}: {error.message}", hint=error.hint) from error
+    for other in found.others:
+        _refuse_other(operand, other.name)
+    for module, factors in found.factors.items():
+        if ".base_layer." in f"{module}.":
+            raise IncompatibleError(
+                f"{operand.quoted} adapts {quoted(module, 120)} inside of an adapted module, "
+                "which is not understood here"
+            )
+        for entry in (factors.a, factors.b):
+            if entry.dtype not in _DTYPES:
+                raise IncompatibleError(
+                    f"{operand.quoted} has {entry.dtype} numbers in {quoted(entry.name, 120)}, "
+                    f"expected one of {', '.join(_DTYPES)}",
+                    hint="convert the adapter to float32",
+                )
+    return found.factors
+
+
+def _refuse_other(operand: Operand, tensor: str) -> None:
+    if is_saved_embedding(tensor):
+        raise IncompatibleError(
+            f"{operand.quoted} carries a whole embedding layer, {quoted(tensor, 120)}: "
+            "its vocabulary was resized, or PEFT saved the layer because it is adapted",
+            hint="if the vocabulary is the base model's, save the adapter again with "
+            "save_pretrained(..., save_embedding_layers=False)",
+        )
+    raise IncompatibleError(
+        f"{operand.quoted} has the tensor {quoted(tensor, 120)}, which is no LoRA factor"
+    )
+
+
+def _require_kept(member: _Member) -> None:
+    """Refuse a term whose filters keep no module of its adapter: they hold a mistake."""
+    for term in member.summand.terms:
+        if not any(keeps(term, module) for module in member.factors):
+            text = "..."
+            for kept in term.filters:
+                text = kept.around(text)
+            raise IncompatibleError(
+                f"{text} keeps no module of {member.summand.operand.quoted}",
+                hint=f"its {len(member.factors)} modules are named like "
+                f"{quoted(min(member.factors), 120)}",
+            )
+
+
+def _parts(module: str, members: Sequence[_Member], semantics: str) -> list[Part]:
+    parts = []
+    for member in members:
+        coefficient = member.summand.coefficient(module)
+        if not coefficient:
+            continue
+        factors = member.factors.get(module)
+        if factors is not None:
+            operand, source = member.summand.operand, member.summand.source
+            parts.append(Part(operand, source, coefficient, factors))
+        elif semantics == "elementwise":
+            _refuse_absent(module, member, members)
+    return parts
+
+
+def _refuse_absent(module: str, member: _Member, members: Sequence[_Member]) -> None:
+    other = next(m for m in members if module in m.factors and m.summand.coefficient(module))
+    names = member.summand.operand.quoted, other.summand.operand.quoted
+    absent = len(other.factors.keys() - member.factors.keys())
+    raise IncompatibleError(
+        f"elementwise sums need the same modules, but {names[0]} has no factors for "
+        f"{quoted(module, 120)}, which {names[1]} adapts ({absent} such modules)",
+        hint=f"{EXACT_HINT}; or restrict the other one with only(...) or layers(...)",
+    )

@@ -1,0 +1,195 @@
+"""Which fields of a LoraConfig are understood; every other one that is set is refused by name.
+
+PEFT's own add_weighted_adapter copies what it does not look at from the first adapter, which is
+how DoRA magnitudes, trained heads and bias terms get lost without a word.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isfinite
+from typing import Any, Final
+
+from ..configuration import INITIALISATION_FIELDS, NEUTRAL_FIELDS, changes_base
+from ..errors import IncompatibleError, quoted
+from .scaling import Scaling
+
+_UNDERSTOOD: Final = (
+    frozenset(
+        {
+            "alpha_pattern",
+            "base_model_name_or_path",
+            "exclude_modules",
+            "fan_in_fan_out",
+            "layers_pattern",
+            "layers_to_transform",
+            "lora_alpha",
+            "peft_type",
+            "qalora_group_size",
+            "r",
+            "rank_pattern",
+            "revision",
+            "target_modules",
+            "task_type",
+            "use_rslora",
+        }
+    )
+    | INITIALISATION_FIELDS
+    | NEUTRAL_FIELDS
+)
+_HARMLESS_INITIALISATIONS: Final = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why not, as the end of a sentence that begins with the adapter's name, and what to do."""
+
+    reason: str
+    remedy: str
+
+
+_REFUSED: Final[Mapping[str, Refusal]] = {
+    "use_dora": Refusal(
+        "is a DoRA adapter: its magnitudes replace norms of the base model's weights, "
+        "so that its update is no product of two factors",
+        "train without use_dora, or merge it into a model of its own",
+    ),
+    "lora_bias": Refusal(
+        "has a trained bias beside B (lora_bias), which is no part of the sum of updates",
+        "train with lora_bias=False",
+    ),
+    "bias": Refusal(
+        "has trained biases of the base model (bias={value}), which are no part of the update",
+        "train with bias='none'",
+    ),
+    "modules_to_save": Refusal(
+        "has modules trained as a whole (modules_to_save={value}), which no LoRA sum contains",
+        "train without modules_to_save, or with these modules among target_modules",
+    ),
+    "trainable_token_indices": Refusal(
+        "has trained token embeddings (trainable_token_indices={value}), "
+        "which are no part of the update",
+        "train without trainable_token_indices",
+    ),
+    "target_parameters": Refusal(
+        "adapts parameters directly (target_parameters={value}), whose factors are laid out "
+        "differently from those of modules",
+        "adapt modules (target_modules) instead",
+    ),
+    "layer_replication": Refusal(
+        "repeats layers of the base model (layer_replication={value})",
+        "compose adapters of the base model's own layers",
+    ),
+}
+
+
+def refusal(config: Mapping[str, Any]) -> Refusal | None:
+    """Why a LoRA configuration cannot be composed rightly and what to do, or None."""
+    for field, refused in _REFUSED.items():
+        value = config.get(field)
+        if value and not (field == "bias" and value == "none"):
+            return Refusal(refused.reason.format(value=reprlib.repr(value)), refused.remedy)
+    if changes_base(config):
+        return Refusal(
+            f"began with init_lora_weights={config['init_lora_weights']!r}, which changed the base "
+            "model's weights: its factors belong to that changed base alone",
+            "convert it where it was trained: model.save_pretrained(..., "
+            "path_initial_model_for_weight_conversion=...) writes it as plain LoRA",
+        )
+    begun = config.get("init_lora_weights")
+    if isinstance(begun, str) and begun.lower() not in _HARMLESS_INITIALISATIONS:
+        return Refusal(
+            f"began with init_lora_weights={quoted(begun)}, which is not known here: "
+            "it may have changed the base model's weights",
+            "set init_lora_weights to true in adapter_config.json if it did not",
+        )
+    for field in _unknown(config):
+        return Refusal(
+            f"has {quoted(field)} set to {reprlib.repr(config[field])}, "
+            "which is not understood here and may change what the adapter does",
+            f"remove {quoted(field)} from adapter_config.json if it only concerned training",
+        )
+    return None
+
+
+def changes_layout(config: Mapping[str, Any]) -> bool:
+    """Whether factors may have other names or shapes than those of plain LoRA."""
+    return bool(config.get("target_parameters") or _unknown(config))
+
+
+def _unknown(config: Mapping[str, Any]) -> list[str]:
+    return sorted(field for field in config.keys() - _UNDERSTOOD - _REFUSED.keys() if config[field])
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """Rank and alpha of every module, resolved as PEFT does."""
+
+    rank: int
+    alpha: Fraction
+    rslora: bool
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, Fraction]
+
+    def scaling(self, module: str) -> Scaling:
+        """Rank, alpha and their rule for a module."""
+        rank_key = _matching(self.ranks, module)
+        alpha_key = _matching(self.alphas, module)
+        return Scaling(
+            self.alpha if alpha_key is None else self.alphas[alpha_key],
+            self.rank if rank_key is None else self.ranks[rank_key],
+            self.rslora,
+        )
+
+
+def settings(config: Mapping[str, Any]) -> LoraSettings:
+    """Read rank and alpha from a configuration; what is missing has PEFT's default.
+
+    Raises:
+        IncompatibleError: a value is not of its kind.
+    """
+    return LoraSettings(
+        rank=_rank("r", config.get("r", 8)),
+        alpha=_alpha("lora_alpha", config.get("lora_alpha", 8)),
+        rslora=bool(config.get("use_rslora")),
+        ranks={key: _rank("rank_pattern", value) for key, value in _pattern("rank", config)},
+        alphas={key: _alpha("alpha_pattern", value) for key, value in _pattern("alpha", config)},
+    )
+
+
+def _matching(patterns: Mapping[str, Any], module: str) -> str | None:
+    for key in patterns:
+        if re.match(rf"(.*\.)?({key})$", module):
+            return key
+    return module if module in patterns else None
+
+
+def _pattern(kind: str, config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    field = f"{kind}_pattern"
+    patterns = config.get(field) or {}
+    if not isinstance(patterns, Mapping):
+        raise IncompatibleError(f"{field} is {reprlib.repr(patterns)}, expected an object")
+    for key in patterns:
+        try:
+            re.compile(rf"(.*\.)?({key})$")
+        except re.error as error:
+            raise IncompatibleError(
+                f"{field} has the key {quoted(key)}, which is no regular expression: {error}"
+            ) from error
+    return list(patterns.items())
+
+
+def _rank(field: str, value: Any) -> int:
+    if type(value) is not int or value <= 0:
+        raise IncompatibleError(f"{field} is {reprlib.repr(value)}, expected a positive integer")
+    return value
+
+
+def _alpha(field: str, value: Any) -> Fraction:
+    if type(value) not in (int, float) or not -1e30 < value < 1e30 or not isfinite(value):
+        raise IncompatibleError(f"{field} is {reprlib.repr(value)}, expected a finite number")
+    return Fraction(value)

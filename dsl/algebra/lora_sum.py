@@ -1,0 +1,173 @@
+"""Sums of LoRA adapters as blocks: element by element on the factors, or of the updates.
+
+The update of a module is s B A with scaling s. `elementwise` is the paper's rule (Chronopoulou et
+al. 2023, arXiv:2311.09344, equations 1 to 4): A and B are summed each on its own, which is right
+around a shared initialisation. `exact` gives the sum of the updates: the A_i on top of each other,
+the c_i s_i B_i side by side, so that their product is sum c_i s_i B_i A_i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from ..errors import IncompatibleError, quoted
+from ..tensorfile import DTYPE_BYTES, TensorEntry
+from .interface import Block, Column, ComposedTensor, Operand, Piece
+from .lora_layout import EMBEDDINGS, PREFIX, SUFFIXES, Factors
+from .scaling import Scaling, float32
+
+EXACT_HINT: Final = (
+    "write exact(...) around the expression, or --semantics exact: "
+    "it sums the updates themselves, at the price of a larger rank"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one adapter brings to a module: a coefficient that is not zero, and its factors."""
+
+    operand: Operand
+    source: int
+    coefficient: Fraction
+    factors: Factors
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSum:
+    """The two tensors of a module of the result, and the scaling they are to be used with."""
+
+    tensors: tuple[ComposedTensor, ComposedTensor]
+    scaling: Scaling
+
+
+def elementwise(module: str, parts: Sequence[Part]) -> ModuleSum:
+    """A = sum c_i A_i, B = sum c_i B_i, with the scaling that all parts have.
+
+    Raises:
+        IncompatibleError: ranks, scalings or shapes differ.
+    """
+    _require_equal_ranks(module, parts)
+    _require_equal_shapes(module, parts)
+    kind, first = parts[0].factors.kind, parts[0].factors
+    coefficients = [float32(part.coefficient) for part in parts]
+    tensors = [
+        _tensor(module, kind, factor, entries[0].shape, [_sum(parts, entries, coefficients)])
+        for factor, entries in enumerate(_both(parts))
+    ]
+    return ModuleSum((tensors[0], tensors[1]), first.scaling)
+
+
+def exact(module: str, parts: Sequence[Part]) -> ModuleSum:
+    """A stacked along the rank, B beside each other times c_i s_i; the scaling is 1.
+
+    Raises:
+        IncompatibleError: shapes differ in more than the rank.
+    """
+    _require_equal_shapes(module, parts)
+    first = parts[0].factors
+    rank = sum(part.factors.scaling.rank for part in parts)
+    # A group of a convolution has its own slice of every A, and these must stay together.
+    stacked = [_slice(part, group) for group in range(first.groups) for part in parts]
+    beside = tuple(
+        Column(
+            part.factors.b.elements // first.b.shape[0],
+            (_piece(part, part.factors.b, part.factors.scaling.times(part.coefficient)),),
+        )
+        for part in parts
+    )
+    shape_b = (first.b.shape[0], rank // first.groups, *first.b.shape[2:])
+    return ModuleSum(
+        (
+            _tensor(module, first.kind, 0, (rank, *first.a.shape[1:]), stacked),
+            _tensor(module, first.kind, 1, shape_b, [Block(first.b.shape[0], beside)]),
+        ),
+        Scaling(Fraction(rank), rank),
+    )
+
+
+def _both(parts: Sequence[Part]) -> tuple[list[TensorEntry], list[TensorEntry]]:
+    return [part.factors.a for part in parts], [part.factors.b for part in parts]
+
+
+def _tensor(
+    module: str, kind: str, factor: int, shape: tuple[int, ...], blocks: Iterable[Block]
+) -> ComposedTensor:
+    return ComposedTensor(PREFIX + module + SUFFIXES[kind][factor], shape, tuple(blocks))
+
+
+def _sum(
+    parts: Sequence[Part], entries: Sequence[TensorEntry], coefficients: Sequence[float]
+) -> Block:
+    pieces = tuple(map(_piece, parts, entries, coefficients))
+    return Block(entries[0].elements, (Column(1, pieces),))
+
+
+def _slice(part: Part, group: int) -> Block:
+    entry = part.factors.a
+    elements = entry.elements // part.factors.groups
+    skipped = group * elements * DTYPE_BYTES[entry.dtype]
+    piece = Piece(part.source, entry.start + skipped, entry.dtype, 1.0)
+    return Block(elements, (Column(1, (piece,)),))
+
+
+def _piece(part: Part, entry: TensorEntry, coefficient: float) -> Piece:
+    return Piece(part.source, entry.start, entry.dtype, coefficient)
+
+
+def _require_equal_ranks(module: str, parts: Sequence[Part]) -> None:
+    first = parts[0]
+    for part in parts[1:]:
+        ours, theirs = first.factors.scaling, part.factors.scaling
+        if ours.rank != theirs.rank:
+            what, values = "ranks", (str(ours.rank), str(theirs.rank))
+        elif ours.signed_square != theirs.signed_square:
+            what, values = "scalings", (str(ours), str(theirs))
+        else:
+            continue
+        raise IncompatibleError(
+            f"elementwise sums need equal {what}, but at {quoted(module, 120)} "
+            f"{first.operand.quoted} has {values[0]} and {part.operand.quoted} has {values[1]}",
+            hint=EXACT_HINT,
+        )
+
+
+def _require_equal_shapes(module: str, parts: Sequence[Part]) -> None:
+    first = parts[0]
+    for part in parts[1:]:
+        ours, theirs = first.factors, part.factors
+        if _outer_shape(ours) == _outer_shape(theirs):
+            continue
+        names = f"{first.operand.quoted} and {part.operand.quoted}"
+        words = _vocabulary(module, ours), _vocabulary(module, theirs)
+        if words[0] is not None and words[1] is not None and words[0] != words[1]:
+            raise IncompatibleError(
+                f"{names} have vocabularies of different sizes at {quoted(module, 120)}: "
+                f"{words[0]} and {words[1]}",
+                hint="tokens were added to one of the models; only adapters of one vocabulary "
+                "can be composed",
+            )
+        raise IncompatibleError(
+            f"{names} have factors of different shapes at {quoted(module, 120)}: "
+            f"{_shown(ours)} and {_shown(theirs)}",
+            hint="adapters of different base models cannot be composed",
+        )
+
+
+def _outer_shape(factors: Factors) -> tuple[object, ...]:
+    """All that must agree for the updates to be summed: everything but the rank."""
+    a, b = factors.a.shape, factors.b.shape
+    return factors.kind, factors.groups, a[1:], b[0], b[2:]
+
+
+def _vocabulary(module: str, factors: Factors) -> int | None:
+    if factors.kind == "embedding":
+        return factors.a.shape[1]
+    return factors.b.shape[0] if module.rpartition(".")[2] in EMBEDDINGS else None
+
+
+def _shown(factors: Factors) -> str:
+    groups = f" in {factors.groups} groups" if factors.groups > 1 else ""
+    return f"{factors.kind} A {list(factors.a.shape)}, B {list(factors.b.shape)}{groups}"
