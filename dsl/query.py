@@ -96,6 +96,8 @@ def _condition(node: Condition, fields: Mapping[str, FieldKind]) -> Condition:
 
 def _flag(token: "Token", fields: Mapping[str, FieldKind]) -> Condition:
     name, span = plain(token)
+    if name.lower() in ("and", "or"):
+        raise ParseError(f"expected a condition but found {quoted(name)}", span=span)
     kind = field_kind(name, span, fields)
     if kind != "flag":
         hint = f"for example {comparison_example(name, kind)}"
