@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,3 +71,8 @@ def test_every_python_file_says_what_it_is_for(root: Path) -> None:
 def test_no_file_is_too_long_to_read(root: Path) -> None:
     long = {str(p): n for p, t in files(root) if p.suffix == ".py" and (n := t.count("\n")) > 500}
     assert long == {}
+
+
+def test_tests_cannot_reach_the_network() -> None:
+    with socket.socket() as outside, pytest.raises(pytest.fail.Exception, match=r"192\.0\.2\.1"):
+        outside.connect(("192.0.2.1", 443))
