@@ -195,9 +195,10 @@ class _Walk:
         return _scaled(operand, scalar, expression.span)
 
     def _call(self, expression: Call) -> Value:
-        arguments = bind_arguments(expression, FUNCTION_BY_NAME[expression.function])
-        if expression.function in ("mean", "sum"):
-            return self._combined(expression, arguments["items"])
+        function = FUNCTION_BY_NAME[expression.function]
+        arguments = bind_arguments(expression, function)
+        if function.parameters[0].variadic:
+            return self._combined(expression, arguments[function.parameters[0].name])
         form = self.adapter(arguments["x"][0])
         match expression.function:
             case "exact":

@@ -10,12 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..dsl.algebra import inspect
 from ..dsl.configuration import config_digest
 from ..dsl.execute import execute
 from ..dsl.lock import LOCK_NAME, Lock, LockedAdapter
 from ..dsl.plan import AdapterKey
 from ..dsl.recipe import Recipe
 from ..dsl.reference import is_adapter_name
+from ..dsl.tensorfile import read_header
 from ..store import BlobStore, Catalog, CompositionRecord, NewVersion, ParentRecord
 from .card import license_of, write_card
 from .composition import Compiled, parent_records
@@ -123,7 +125,9 @@ def _into_catalogue(
     if folder is not None:
         shutil.copyfile(blobs.path(digest), folder / WEIGHTS_NAME)
         _write_beside(folder, compiled, lock, result)
-    added = catalog.add(_new_version(compiled, lock, result), stored=blobs.contains)
+    added = catalog.add(
+        _new_version(compiled, lock, result, blobs.path(digest)), stored=blobs.contains
+    )
     return _composed(
         compiled, lock, result, added.version.version, created=added.created, computed=not reused
     )
@@ -179,8 +183,9 @@ def _license(compiled: Compiled, result: Result) -> str | None:
     return result.license or license_of(parents)
 
 
-def _new_version(compiled: Compiled, lock: Lock, result: Result) -> NewVersion:
+def _new_version(compiled: Compiled, lock: Lock, result: Result, weights: Path) -> NewVersion:
     recipe = compiled.recipe
+    inspection = inspect(recipe.config, read_header(weights))
     if result.name is None:
         raise OutputError("a composed adapter needs a name to be kept in the catalogue")
     base: Any = recipe.config["base_model_name_or_path"]
@@ -194,13 +199,13 @@ def _new_version(compiled: Compiled, lock: Lock, result: Result) -> NewVersion:
         base_model=base,
         base_revision=recipe.config.get("revision"),
         tokenizer_digest=tokenizers.pop() if len(tokenizers) == 1 else None,
-        peft_type=str(recipe.config["peft_type"]),
-        rank=recipe.rank,
-        alpha=float(recipe.config["lora_alpha"]),
-        target_modules=recipe.modules,
+        peft_type=inspection.peft_type,
+        rank=inspection.rank,
+        alpha=inspection.alpha,
+        target_modules=inspection.modules,
         config=recipe.config,
-        parameters=recipe.parameters,
-        dtype=recipe.dtype,
+        parameters=inspection.parameters,
+        dtype=inspection.dtype,
         library_versions=dict(lock.tools),
         license=_license(compiled, result),
         note=result.note,

@@ -38,7 +38,7 @@ def test_folder_fills_in_and_flags_correct(
     assert (record.steps, record.batch_size, record.seed) == (5000, 8, 7)
     assert (record.license, record.dataset) == ("mit", "allenai/c4")
     assert (record.rank, record.alpha, record.peft_type) == (3, 6.0, "LORA")
-    assert (record.base_model, record.dtype) == ("acme/tiny", "F32")
+    assert (record.base_model, record.dtype) == ("acme/tiny", "float32")
     assert record.parameters == 4 * 2 * 3 * 16
     assert record.library_versions == {"peft": "0.21.2"}
     assert record.tokenizer_digest is not None
@@ -68,9 +68,7 @@ def test_equal_content_and_provenance_is_no_new_version(
     assert len(list(hub.blobs.digests())) == 1
 
 
-def test_a_language_that_no_code_is(
-    hub: AdapterHub, tmp_path: Path, write_lora: WriteLora
-) -> None:
+def test_a_language_that_no_code_is(hub: AdapterHub, tmp_path: Path, write_lora: WriteLora) -> None:
     folder = write_lora(tmp_path / "run")
     with pytest.raises(LanguageError, match="klingonish"):
         hub.add(folder, kind="lm", language="klingonish")

@@ -131,9 +131,7 @@ def test_a_folder_that_is_not_empty_is_refused(stocked: AdapterHub, tmp_path: Pa
     stocked.compose(EXPRESSION, output=tmp_path / "out")
 
 
-def test_parameters_and_context(
-    stocked: AdapterHub, tmp_path: Path, write_lora: WriteLora
-) -> None:
+def test_parameters_and_context(stocked: AdapterHub, tmp_path: Path, write_lora: WriteLora) -> None:
     program = "l*task[en] + (1-l)*lm[$T]"
     given = stocked.explain(program, parameters={"l": "0.6", "T": "por"})
     assert given.canonical == stocked.explain("0.6*task[en] + 0.4*lm[pt]").canonical
@@ -250,21 +248,15 @@ def test_a_flipped_byte_in_stored_weights_is_found_and_named(
     assert len(stocked.fsck().problems) == 1
 
 
-def test_a_parent_that_is_not_here_is_named(
-    stocked: AdapterHub, tmp_path: Path
-) -> None:
+def test_a_parent_that_is_not_here_is_named(stocked: AdapterHub, tmp_path: Path) -> None:
     stocked.compose(EXPRESSION, output=tmp_path / "out")
     with AdapterHub.init(tmp_path / "elsewhere") as other:
         with pytest.raises(UnknownVersionError, match="lm-"):
             other.verify(tmp_path / "out")
 
 
-def test_the_card_and_the_configuration_are_good_ones(
-    stocked: AdapterHub, tmp_path: Path
-) -> None:
-    stocked.compose(
-        EXPRESSION, name="acme/xlsum-pt", output=tmp_path / "out", result_language="pt"
-    )
+def test_the_card_and_the_configuration_are_good_ones(stocked: AdapterHub, tmp_path: Path) -> None:
+    stocked.compose(EXPRESSION, name="acme/xlsum-pt", output=tmp_path / "out", result_language="pt")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "license: apache-2.0" in card
     assert "language:\n- pt" in card
