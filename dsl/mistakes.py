@@ -22,7 +22,7 @@ def syntax_error(scan: Scan, position: int, accepts: Set[str], noun: str) -> Par
     """Return the error for a text that cannot be parsed.
 
     Args:
-        scan: the first look at the text.
+        scan: the tokens of the text.
         position: the offset at which parsing stopped.
         accepts: names of the terminals that could have stood there.
         noun: "program" or "query".

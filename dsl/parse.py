@@ -9,7 +9,7 @@ from .errors import DslError
 from .limits import DEFAULT, Limits
 from .mistakes import syntax_error
 from .syntax import Program
-from .tokens import scan
+from .tokens import measure, scan
 from .tree import TreeBuilder
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def parse_rule(
     """
     from lark.exceptions import UnexpectedInput
 
-    first_look = scan(source, limits, prefixes)
+    bracket_error = measure(source, limits, prefixes)
     parser = _parser(rule, builder)
     run = parser.parse_interactive(source, start=rule)
     try:
@@ -62,7 +62,7 @@ def parse_rule(
         good = parser.parse_interactive(source[:position], start=rule)
         good.exhaust_lexer()
         accepts: set[str] = good.accepts()  # type: ignore[no-untyped-call]
-        raise syntax_error(first_look, position, accepts, rule) from error
+        raise syntax_error(scan(source, bracket_error), position, accepts, rule) from error
 
 
 def _position(error: Any, source: str) -> int:

@@ -31,7 +31,7 @@ class Place:
     """Where parsing stopped.
 
     Attributes:
-        scan: the first look at the whole text.
+        scan: the tokens of the whole text.
         position: the offset.
         before: the token before it.
         at: the token there; None at the end of the text.

@@ -1,11 +1,11 @@
-"""A first look at a text, before it is parsed: its tokens, its brackets and its size.
+"""A first look at a text, before it is parsed: its size, its brackets and its tokens.
 
-The parser proper reads the text again with the grammar. This pass is what makes a text of a
+The parser proper reads the text again with the grammar. This look is what makes a text of a
 hundred thousand brackets fail at once, and what lets a syntax error name its neighbours.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import LimitError, ParseError, Span
 from .limits import Limits
@@ -21,14 +21,13 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_OPERANDS = frozenset({"text", "word", "number"})
 _CLOSING = {"(": ")", "[": "]"}
 _BEFORE_OPERAND = frozenset("+-*/,;=([|&") | {"and", "or", "not"}
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the text: a text in quotes, a word, a number or a single symbol."""
+    """A piece of the text; its kind is "text" (in quotes), "word", "number" or "symbol"."""
 
     kind: str
     text: str
@@ -52,21 +51,21 @@ class Scan:
             before = token
         return before, None
 
-    def opened(self, position: int) -> Token | None:
-        """Return the innermost bracket that is open at a position."""
-        stack: list[Token] = []
-        for token in self.tokens:
-            if token.span.start >= position:
-                break
-            if token.text in _CLOSING:
-                stack.append(token)
-            elif token.text in _CLOSING.values() and stack:
-                stack.pop()
-        return stack[-1] if stack else None
+
+def scan(source: str, bracket_error: ParseError | None) -> Scan:
+    """Split a text into tokens, comments and blanks left out."""
+    tokens = tuple(
+        Token(found.lastgroup, found.group(), Span(found.start(), found.end()))
+        for found in _TOKEN.finditer(source)
+        if found.lastgroup is not None
+    )
+    return Scan(source, tokens, bracket_error)
 
 
-def scan(source: str, limits: Limits, prefixes: frozenset[str]) -> Scan:
-    """Split a text into tokens and count them.
+def measure(source: str, limits: Limits, prefixes: frozenset[str]) -> ParseError | None:
+    """Check that a text is not too large, and return what is wrong with its brackets.
+
+    What is wrong with the brackets is not raised: something else may be wrong before it.
 
     Args:
         source: the text.
@@ -79,69 +78,76 @@ def scan(source: str, limits: Limits, prefixes: frozenset[str]) -> Scan:
         ParseError: the text holds half a character (a lone surrogate).
     """
     if len(source) > limits.length:
-        raise LimitError(
-            f"a program of {len(source)} characters: at most {limits.length} are allowed"
-        )
-    if found := _SURROGATE.search(source):
-        span = Span(found.start(), found.end())
-        raise ParseError("not a character: the text is not valid UTF-8", span=span, source=source)
-    tokens = tuple(
-        Token(found.lastgroup, found.group(), Span(found.start(), found.end()))
-        for found in _TOKEN.finditer(source)
-        if found.lastgroup is not None
-    )
-    operands = [token for token in tokens if token.kind in _OPERANDS]
-    if len(operands) > limits.operands:
-        raise LimitError(
-            f"more than {limits.operands} numbers, names and languages",
-            span=operands[limits.operands].span,
-            source=source,
-        )
-    return Scan(source, tokens, _check_nesting(source, tokens, limits, prefixes))
-
-
-def _check_nesting(
-    source: str, tokens: tuple[Token, ...], limits: Limits, prefixes: frozenset[str]
-) -> ParseError | None:
-    """Count how deep the tokens nest; return what is wrong with the brackets."""
-    opened: list[Token] = []
-    pending = [0]  # prefix operators that wait for the end of their operand, a level each
-    depth = 0
-    before = ""
-    for token in tokens:
-        text = token.text.lower() if token.kind == "word" else token.text
-        if text in _CLOSING:
-            opened.append(token)
-            pending.append(0)
-            depth += 1
-        elif text in _CLOSING.values():
-            if not opened or _CLOSING[opened[-1].text] != text:
-                return _bracket_error(source, opened, token)
-            opened.pop()
-            depth -= 1 + pending.pop()
-        elif text in prefixes and (not before or before in _BEFORE_OPERAND):
-            pending[-1] += 1
-            depth += 1
-        elif text in _BEFORE_OPERAND:
-            depth -= pending[-1]
-            pending[-1] = 0
-        if depth > limits.nesting:
+        raise LimitError(f"{len(source)} characters: at most {limits.length} are allowed")
+    if half := _SURROGATE.search(source):
+        span = Span(half.start(), half.end())
+        raise ParseError("the text is not valid UTF-8 here", span=span, source=source)
+    brackets, operands = _Brackets(source, prefixes), 0
+    for found in _TOKEN.finditer(source):
+        kind = found.lastgroup
+        if kind is None:
+            continue
+        if kind != "symbol":
+            operands += 1
+        brackets.read(found.group().lower() if kind == "word" else found.group(), found.start())
+        if brackets.error is not None:
+            break
+        if brackets.depth > limits.nesting or operands > limits.operands:
             message = f"nested more than {limits.nesting} deep"
-            raise LimitError(message, span=token.span, source=source)
-        before = text
-    return _bracket_error(source, opened, None) if opened else None
+            if operands > limits.operands:
+                message = f"more than {limits.operands} numbers, names and languages"
+            raise LimitError(message, span=Span(found.start(), found.end()), source=source)
+    return brackets.error or brackets.unclosed()
 
 
-def _bracket_error(source: str, opened: list[Token], closing: Token | None) -> ParseError:
-    if closing is None:
-        message, span = f"this '{opened[-1].text}' is never closed", opened[-1].span
-    elif not opened:
-        message, span = f"this '{closing.text}' closes nothing", closing.span
-    else:
-        wanted = _CLOSING[opened[-1].text]
-        message, span = f"expected '{wanted}' but found '{closing.text}'", closing.span
-        line = source.count("\n", 0, opened[-1].span.start) + 1
-        column = opened[-1].span.start - source.rfind("\n", 0, opened[-1].span.start)
-        hint = f"the '{opened[-1].text}' at line {line}, column {column} is still open"
-        return ParseError(message, span=span, source=source, hint=hint)
-    return ParseError(message, span=span, source=source)
+@dataclass(slots=True)
+class _Brackets:
+    """What is open at a place: brackets, and prefix operators that wait for their operand."""
+
+    source: str
+    prefixes: frozenset[str]
+    opened: list[tuple[str, int]] = field(default_factory=list)
+    pending: list[int] = field(default_factory=lambda: [0])
+    depth: int = 0
+    before: str = "("
+    error: ParseError | None = None
+
+    def read(self, text: str, start: int) -> None:
+        if text in _CLOSING:
+            self.opened.append((text, start))
+            self.pending.append(0)
+            self.depth += 1
+        elif text == ")" or text == "]":
+            if not self.opened or _CLOSING[self.opened[-1][0]] != text:
+                self.error = self._misplaced(text, start)
+                return
+            self.opened.pop()
+            self.depth -= 1 + self.pending.pop()
+        elif text in self.prefixes and self.before in _BEFORE_OPERAND:
+            self.pending[-1] += 1
+            self.depth += 1
+        elif text in _BEFORE_OPERAND:
+            self.depth -= self.pending[-1]
+            self.pending[-1] = 0
+        self.before = text
+
+    def unclosed(self) -> ParseError | None:
+        if not self.opened:
+            return None
+        text, start = self.opened[-1]
+        span = Span(start, start + 1)
+        return ParseError(f"this '{text}' is never closed", span=span, source=self.source)
+
+    def _misplaced(self, text: str, start: int) -> ParseError:
+        span = Span(start, start + 1)
+        if not self.opened:
+            return ParseError(f"this '{text}' closes nothing", span=span, source=self.source)
+        opening, place = self.opened[-1]
+        line = self.source.count("\n", 0, place) + 1
+        column = place - self.source.rfind("\n", 0, place)
+        return ParseError(
+            f"expected '{_CLOSING[opening]}' but found '{text}'",
+            span=span,
+            source=self.source,
+            hint=f"the '{opening}' at line {line}, column {column} is still open",
+        )
