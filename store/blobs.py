@@ -96,6 +96,16 @@ class BlobStore:
         if found.hexdigest() != digest:
             raise BlobError(f"weights are damaged: {path} has sha256 {found.hexdigest()}")
 
+    def soundness(self, digest: str) -> bool | None:
+        """Whether the file that holds `digest` is what it says; None where there is no file."""
+        if not self.contains(digest):
+            return None
+        try:
+            self.verify(digest)
+        except BlobError:
+            return False
+        return True
+
     def digests(self) -> list[str]:
         """Return the digests of all stored files, sorted."""
         return sorted(
@@ -195,7 +205,7 @@ class BlobWriter:
     def commit(self) -> Blob:
         """Give the blob its place, unless an equal one is there already.
 
-        When it returns, the blob is on the disk to stay, and young: `gc` leaves it alone.
+        X
         """
         digest = self._hash.hexdigest()
         place = self._store.place(digest)
@@ -209,22 +219,17 @@ class BlobWriter:
         return Blob(digest, self._size_bytes, created)
 
     def _settle(self, digest: str, place: Path) -> bool:
-        sound = self._is_sound(digest)
-        with self._store.locked():
-            if sound and place.exists():
-                os.utime(place)
-                return False
-            os.utime(self._descriptor)
-            self._temporary.replace(place)
-            return True
-
-    def _is_sound(self, digest: str) -> bool:
-        # Read again, so that what the disk damaged is made whole by whoever has it whole.
-        try:
-            self._store.verify(digest)
-        except BlobError:
-            return False
-        return True
+        while True:
+            found = self._store.soundness(digest)
+            with self._store.locked():
+                if found is None and place.exists():
+                    continue  # Somebody else's, who was quicker: is it sound?
+                if found and place.exists():
+                    os.utime(place)
+                    return False
+                os.utime(self._descriptor)
+                self._temporary.replace(place)
+                return True
 
     def __exit__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 from isogloss.store import Catalog, NewVersion
+from isogloss.store.models import Base
 
 _PASSWORD = "correct-horse"
 _counter = count(1)
@@ -30,10 +32,10 @@ class PostgresqlServer:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://isogloss:{_PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, template: str = "template0") -> str:
+    def new_database(self) -> str:
         name = f"test_{next(_counter)}_{secrets.token_hex(4)}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
         return self.url(name)
 
 
@@ -92,6 +94,8 @@ def postgresql() -> Iterator[PostgresqlServer]:
             "port": port,
             "unix_socket_directories": folder,
             "fsync": "off",
+            "full_page_writes": "off",
+            "autovacuum": "off",
             "max_connections": 200,
         }
         arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
@@ -109,7 +113,7 @@ def postgresql() -> Iterator[PostgresqlServer]:
         yield running
     finally:
         if server is not None:
-            server.terminate()
+            server.send_signal(signal.SIGQUIT)  # At once: nothing here is to be kept.
             try:
                 server.wait(10)
             except subprocess.TimeoutExpired:
@@ -132,11 +136,11 @@ def _wait_for(running: PostgresqlServer, server: subprocess.Popen[bytes], log: P
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql: PostgresqlServer) -> str:
-    """The name of a database whose tables are made, to be copied."""
+def postgresql_catalog(postgresql: PostgresqlServer) -> str:
+    """The address of a catalogue that a test finds empty when it asks for `catalog_url`."""
     url = postgresql.new_database()
     Catalog.create(url).close()
-    return url.rsplit("/", 1)[1]
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -162,8 +166,10 @@ def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         path = tmp_path / "catalog.sqlite3"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         return f"sqlite:///{path}"
-    template = request.getfixturevalue("postgresql_template")
-    url: str = request.getfixturevalue("postgresql").new_database(template)
+    url: str = request.getfixturevalue("postgresql_catalog")
+    tables = ", ".join(Base.metadata.tables)
+    with psycopg.connect(url) as connection:
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
     return url
 
 
@@ -171,6 +177,18 @@ def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def catalog(catalog_url: str) -> Iterator[Catalog]:
     with Catalog.open(catalog_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user can enter, which pytest's own cannot be."""
+    folder = Path(tempfile.mkdtemp(prefix="isogloss-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
