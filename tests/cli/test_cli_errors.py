@@ -57,7 +57,7 @@ def test_any_other_error_is_a_bug(error: Exception) -> None:
         (["compose", "task[en]", "--name", "../x"], "../x"),
         (["explain", "l*task[en]"], "l"),
         (["explain", "task[en]", "--set", "l=0.5"], "l"),
-        (["find", "steeps > 5"], "did you mean 'steps'?"),
+        (["find", "steeps > 5"], "hint: did you mean 'steps'"),
         (["find", "steps >"], "^"),
         (["find", "--sort", "steeps"], "steeps"),
         (["find", "--language", "qqqqq"], "qqqqq"),
@@ -216,7 +216,9 @@ def test_6_damaged_weights_in_the_store(
     record = json.loads(invoke("show", "lm-pt", "--json").stdout)
     blob = Path(os.environ["ISOGLOSS_HOME"], "blobs", record["digest"][:2], record["digest"][2:])
     flip_byte(blob)
-    assert record["digest"] in invoke("fsck", code=6).stderr
+    damaged = invoke("fsck", "--json", code=6)
+    assert blob.name in damaged.stderr
+    assert len(json.loads(damaged.stdout)["problems"]) == 1
     assert "lm-pt" in invoke("verify", "lm-pt", code=6).stderr
     blob.unlink()
     assert "lm-pt" in invoke("fsck", code=6).stderr

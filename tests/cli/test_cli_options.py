@@ -31,7 +31,7 @@ def test_an_expression_from_a_file_and_from_standard_input(
 
 def test_an_expression_may_begin_with_a_minus(catalogue: None, invoke: Invoke) -> None:
     canonical = [
-        json.loads(invoke("explain", *arguments, "--json").stdout)["canonical"]
+        json.loads(invoke("explain", "--json", *arguments).stdout)["canonical"]
         for arguments in (
             ["-0.5*lm[en] + task[en]"],
             ["--", "-0.5*lm[en] + task[en]"],
