@@ -25,7 +25,7 @@ def bind_arguments(call: Call, function: Function) -> dict[str, tuple[Expression
         if parameter.required and parameter.name not in bound:
             if parameter.variadic:
                 raise _error(f"{function.name} is given nothing", call.span, function)
-            message = f"{function.name} is not given its {quoted(parameter.name)}"
+            message = f"{function.name} lacks its argument {quoted(parameter.name)}"
             raise _error(message, call.span, function)
     if function.one_of and not any(name in bound for name in function.one_of):
         wanted = " nor ".join(quoted(name) for name in function.one_of)
@@ -50,11 +50,11 @@ def _parameter_name(position: int, argument: Argument, call: Call, function: Fun
         names = [one.name for one in function.parameters if not one.variadic]
         message = f"{function.name} has no argument {quoted(argument.name)}"
         hint = did_you_mean(argument.name, names)
-        raise CheckError(message, span=span, hint=hint or f"it is called {function.signature}")
+        raise CheckError(message, span=span, hint=hint or f"it is written {function.signature}")
     if parameter.variadic:
         raise _error(f"{function.name} takes its arguments without names", span, function)
     return parameter.name
 
 
 def _error(message: str, span: Span, function: Function) -> CheckError:
-    return CheckError(message, span=span, hint=f"it is called {function.signature}")
+    return CheckError(message, span=span, hint=f"it is written {function.signature}")

@@ -2,7 +2,7 @@
 
 from .arguments import bind_arguments
 from .errors import CheckError, did_you_mean, quoted
-from .functions import FUNCTION_BY_NAME, FUNCTIONS, FunctionParameter
+from .functions import FUNCTION_BY_NAME, FUNCTIONS, Function, FunctionParameter
 from .parameters import Parameters
 from .syntax import (
     Call,
@@ -14,6 +14,7 @@ from .syntax import (
     Parameter,
     Selector,
     Tag,
+    Text,
 )
 
 
@@ -60,19 +61,20 @@ def _check_call(call: Call, parameters: Parameters) -> None:
     for parameter_name, values in bind_arguments(call, function).items():
         parameter = function.parameter(parameter_name)
         if parameter is not None:
-            _check_argument(parameter, values[0], parameters)
+            _check_argument(function, parameter, values[0], parameters)
 
 
 def _check_argument(
-    parameter: FunctionParameter, value: Expression, parameters: Parameters
+    function: Function, parameter: FunctionParameter, value: Expression, parameters: Parameters
 ) -> None:
+    choices = ", ".join(parameter.choices)
     what = {
         "language": "a language",
         "scalar": "a number",
         "integer": "a whole number from 1 on",
-        "word": f"one of {', '.join(parameter.choices)}",
+        "word": f"one of {choices}" if len(parameter.choices) > 1 else f"only {choices}",
     }[parameter.type]
-    hint = None
+    hint = f"it is written {function.signature}"
     match parameter.type, value:
         case "language", Tag():
             return
@@ -88,7 +90,9 @@ def _check_argument(
         case "word", Name():
             if value.name in parameter.choices:
                 return
-            hint = did_you_mean(value.name, parameter.choices)
+            hint = did_you_mean(value.name, parameter.choices) or hint
+        case "word", Text():
+            hint = "it is written without quotes"
         case _:
             pass
     raise CheckError(f"{quoted(parameter.name)} takes {what}", span=value.span, hint=hint)

@@ -60,7 +60,7 @@ def _check_items(function: Function, expression: Expression, value: Value) -> No
         raise CheckError(
             f"{function.name} takes adapters, and this is a number",
             span=expression.span,
-            hint=f"it is called {function.signature}",
+            hint=f"it is written {function.signature}",
         )
 
 
@@ -79,7 +79,7 @@ def _check_adapter(function: Function, expression: Expression, value: Value, sou
         raise CheckError(
             f"{function.name} takes an adapter, and this is a number",
             span=expression.span,
-            hint=f"it is called {function.signature}",
+            hint=f"it is written {function.signature}",
         )
 
 

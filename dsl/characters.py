@@ -61,6 +61,10 @@ def character_error(scan: Scan, position: int) -> ParseError | None:
         found = _number_error(scan, before, token)
         if found is not None:
             return found
+    if token.text == "$":
+        _, following = scan.around(token.span.end)
+        if following and following.kind == "word" and following.span.start == token.span.end:
+            return None
     if token.kind == "symbol" and (token.text not in _USED or token.text in ".:!$"):
         return _symbol_error(scan.source, token)
     return None
@@ -82,6 +86,8 @@ def _symbol_error(source: str, token: Token) -> ParseError:
         hint = _HINTS[character]
     elif unicodedata.category(character) in ("Cf", "Cc"):
         hint = "it is invisible: remove it"
+    elif character.isnumeric():
+        hint = "numbers are written in the digits 0 to 9"
     elif character.isalpha():
         hint = "names and languages are written in the letters a to z"
     else:
@@ -145,6 +151,8 @@ def _number_error(scan: Scan, before: Token | None, token: Token) -> ParseError 
                     return None
                 message = "the decimal sign is a point"
                 hint = f"write {before.text}.{following.text}"
+                if len(following.text) == 3:
+                    hint += f", or {before.text}{following.text} without a separator"
             elif after_number:
                 message, hint = "a number has only one point", None
             else:

@@ -158,7 +158,7 @@ class _Checker:
             message = f"{quoted(name)} is used before it is defined"
             raise CheckError(message, span=span, hint="move its definition up")
         if name in FUNCTION_BY_NAME:
-            hint = f"it is called {FUNCTION_BY_NAME[name].signature}"
+            hint = f"it is written {FUNCTION_BY_NAME[name].signature}"
             raise CheckError(f"{quoted(name)} is a function", span=span, hint=hint)
         if name in self.parameters.given:
             return Value("scalar", self.parameters.scalar(name, span))
@@ -179,8 +179,12 @@ class _Checker:
         head = expression.head
         if head in FUNCTION_BY_NAME:
             span = Span(expression.span.start, expression.span.start + len(head))
-            hint = f"it is called with parentheses: {FUNCTION_BY_NAME[head].signature}"
+            hint = f"it is written with parentheses: {FUNCTION_BY_NAME[head].signature}"
             raise CheckError(f"{quoted(head)} is a function", span=span, hint=hint)
+        if head in self.bound:
+            span = Span(expression.span.start, expression.span.start + len(head))
+            message = f"{quoted(head)} is defined in the program: it takes no languages"
+            raise CheckError(message, span=span, hint=f"write {head} alone, or task[...]")
         check_languages(expression.languages, self.parameters)
         if is_single(expression):
             return _ADAPTER
@@ -226,8 +230,8 @@ class _Checker:
             number, adapter = first, term.expression
             message = f"an adapter cannot be {added} a number"
         source = self.program.source
-        hint = f"numbers scale: {factor_snippet(source, number)}*{factor_snippet(source, adapter)}"
-        return CheckError(message, span=term.expression.span, hint=hint)
+        scaled = f"{factor_snippet(source, number)}*{factor_snippet(source, adapter)}"
+        return CheckError(message, span=term.expression.span, hint=f"did you mean {scaled}?")
 
     def _product(self, expression: Product) -> Value:
         product: Value | None = None

@@ -16,6 +16,8 @@ from .place import OPERAND_KINDS, Place, expected_words
 from .tokens import Scan, Token
 
 _HEADS = frozenset({"task", "lm", "any"})
+_BINDING_HINT = "a binding is written: name = expression;"
+_ARGUMENT_HINT = "an argument is given by name as: name=value"
 
 
 def syntax_error(scan: Scan, position: int, accepts: Set[str], noun: str) -> ParseError:
@@ -39,7 +41,8 @@ def syntax_error(scan: Scan, position: int, accepts: Set[str], noun: str) -> Par
 def _empty(place: Place) -> ParseError | None:
     if place.scan.tokens:
         return None
-    return place.error("the program is empty", "for example: 0.6*task[en] + 0.4*(lm[pt] - lm[en])")
+    hint = "for example: 0.6*task[en] + 0.4*(lm[pt] - lm[en])"
+    return ParseError("the program is empty", hint=hint)
 
 
 def _character(place: Place) -> ParseError | None:
@@ -47,6 +50,8 @@ def _character(place: Place) -> ParseError | None:
         return place.error("brackets are ( ) and [ ]", f"did you mean {place.before.text}[...]?")
     if place.symbol.isalpha() and explain_value(place):
         return explain_value(place)
+    if place.symbol == ":" and place.scan.source[place.position :].startswith(":="):
+        return place.error("':=' is not an operator", _BINDING_HINT)
     query = {"&": "and", "|": "or", "!": "not"}
     if place.noun == "query" and place.symbol in query:
         word = query[place.symbol]
@@ -67,12 +72,15 @@ def _doubled(place: Place) -> ParseError | None:
         "=<": "write <=",
         "<>": "write !=",
         "++": "write + once",
+        "||": "languages are joined by a single |",
+        "&&": "languages are joined by a single &",
     }
     if both not in hints:
         return None
     hint = hints[both]
     if both == "==" and "NUMBER" in place.accepts:
-        hint = "a binding is written: name = expression;"
+        inside = place.scan.opened(place.position)
+        hint = _ARGUMENT_HINT if inside else _BINDING_HINT
     return place.error(f"'{both}' is not an operator", hint, back=True)
 
 
@@ -96,20 +104,46 @@ def _end(place: Place) -> ParseError | None:
 
 
 def _semicolon(place: Place) -> ParseError | None:
-    if place.symbol != ";" or "$END" not in place.accepts:
+    if place.symbol != ";":
         return None
+    if {"_COMMA", "PLUS", "RPAR"} <= place.accepts:
+        return place.expected(expected_words(place.accepts), "arguments are separated by commas")
+    if "$END" not in place.accepts:
+        return None
+    if place.noun == "query":
+        return place.error("a query takes no ';'", "conditions are joined by 'and' and 'or'")
     return place.error(
         "the expression at the end of a program takes no ';'",
         "only a binding ends with it: name = expression;",
     )
 
 
+def _comma(place: Place) -> ParseError | None:
+    if place.symbol != "," or "PLUS" not in place.accepts:
+        return None
+    hint = "several adapters are combined by operators, or by mean(..., ...) and sum(..., ...)"
+    if "_SEMICOLON" in place.accepts:
+        hint = _BINDING_HINT
+    return place.expected(expected_words(place.accepts), hint)
+
+
+def _set_operator(place: Place) -> ParseError | None:
+    if place.symbol not in ("|", "&") or "PLUS" not in place.accepts:
+        return None
+    hint = f"{place.symbol} joins languages in square brackets: task[en {place.symbol} ru]"
+    return place.expected(expected_words(place.accepts), hint)
+
+
+def _headless(place: Place) -> ParseError | None:
+    if place.symbol != "[" or "NUMBER" not in place.accepts:
+        return None
+    return place.expected(expected_words(place.accepts), "a selector has a head: task[en]")
+
+
 def _equals(place: Place) -> ParseError | None:
     if place.symbol != "=" or "PLUS" not in place.accepts or place.noun == "query":
         return None
-    hint = "a binding is written: name = expression;"
-    if "RPAR" in place.accepts:
-        hint = "an argument is given by name as: name=value"
+    hint = _ARGUMENT_HINT if "RPAR" in place.accepts else _BINDING_HINT
     return place.expected("an operator", hint)
 
 
@@ -118,7 +152,8 @@ def _missing_operator(place: Place) -> ParseError | None:
         return None
     if not (place.at.kind in OPERAND_KINDS or place.symbol in ("(", "[", "$")):
         return None
-    return place.expected("an operator", _operator_hint(place, place.before, place.at))
+    hint = _operator_hint(place, place.before, place.at)
+    return place.expected(expected_words(place.accepts), hint)
 
 
 def _operator_hint(place: Place, before: Token, at: Token) -> str | None:
@@ -127,9 +162,12 @@ def _operator_hint(place: Place, before: Token, at: Token) -> str | None:
     if before.text == "]" and at.kind == "word" and at.text[0] == "v" and at.text[1:].isdigit():
         return f"did you mean @{at.text}?"
     if at.text == "[":
-        return "a selector is written: task[en]"
+        joined = "languages are joined by |: task[en | ru]"
+        return joined if before.text == "]" else "a selector is written: task[en]"
     if before.kind == "number" and at.kind != "number":
         return f"did you mean {before.text}*{_operand(place.scan, at)}?"
+    if "_COMMA" in place.accepts:
+        return "arguments are separated by commas"
     return "numbers and adapters are joined by + - * /"
 
 
@@ -173,8 +211,8 @@ def _condition(place: Place) -> ParseError | None:
             span=place.before.span,
             source=place.scan.source,
         )
-    if "COMPARE" in place.accepts and (place.at.kind in OPERAND_KINDS or found == ":"):
-        hint = f"did you mean {field} = {found}?"
+    if "COMPARE" in place.accepts and found.isascii() and found not in "()&|!":
+        hint = f"did you mean {field} = {found}?" if place.at.kind in OPERAND_KINDS else None
         if found == ":" or found.lower() in _COMPARING_WORDS:
             hint = f"write {field} = ... for what it is, {field} ~ ... for what it contains"
         return place.expected(f"a comparison after {quoted(field)}", hint)
@@ -196,7 +234,10 @@ _EXPLANATIONS: tuple[Callable[[Place], ParseError | None], ...] = (
     _bracket,
     _end,
     _semicolon,
+    _comma,
     _equals,
+    _set_operator,
+    _headless,
     _missing_operator,
     _missing_operand,
     explain_difference,

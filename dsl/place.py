@@ -83,7 +83,7 @@ def expected_words(accepts: Set[str]) -> str:
     if "NOT" in accepts:
         options.append("a condition such as steps >= 5000")
     elif "NUMBER" in accepts:
-        options.append("an argument" if "TAG" in accepts else "an adapter or a number")
+        options += ["an argument"] if "TAG" in accepts else ["an adapter", "a number"]
     elif "TAG" in accepts:
         options.append("a language")
     elif "NAME" in accepts:

@@ -51,6 +51,18 @@ class Scan:
             before = token
         return before, None
 
+    def opened(self, position: int) -> list[Token]:
+        """Return the brackets that are open at a position, the innermost last."""
+        opened: list[Token] = []
+        for token in self.tokens:
+            if token.span.start >= position:
+                break
+            if token.text in _CLOSING:
+                opened.append(token)
+            elif token.text in (")", "]") and opened:
+                opened.pop()
+        return opened
+
 
 def scan(source: str, bracket_error: ParseError | None) -> Scan:
     """Split a text into tokens, comments and blanks left out."""

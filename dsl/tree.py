@@ -209,6 +209,8 @@ def _tag(token: "Token") -> Tag:
         return Tag(str(token), normalize(token), token_span(token))
     except DslError as error:
         error.span = token_span(token)
+        if token in FUNCTION_BY_NAME:
+            error.hint = f"did you mean {FUNCTION_BY_NAME[token].signature}?"
         raise
 
 
