@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 SETTINGS = Settings(steps=60, batch_size=8, learning_rate=1e-2, length=256, use_cpu=True)
+TASK = "headlines"
 TASK_LANGUAGES = ("en", "es", "sw")
 TEXT_LANGUAGES = ("en", "pt", "yo")
 TOLERANCE = 1e-5
@@ -53,19 +54,19 @@ EQUATIONS = (
         "Equation (1), language and task: add",
         "0.6*task[en] + 0.4*lm[yo]",
         "add-yo",
-        {"task-en": Fraction("0.6"), "lm-yo": Fraction("0.4")},
+        {"headlines-en": Fraction("0.6"), "lm-yo": Fraction("0.4")},
     ),
     Equation(
         "Equation (2), language and task: add and subtract",
         "0.6*task[en] + 0.4*(lm[yo] - lm[en])",
         "add-subtract-yo",
-        {"task-en": Fraction("0.6"), "lm-yo": Fraction("0.4"), "lm-en": Fraction("-0.4")},
+        {"headlines-en": Fraction("0.6"), "lm-yo": Fraction("0.4"), "lm-en": Fraction("-0.4")},
     ),
     Equation(
         "Equation (3), task only: add all",
         "mean(task[*])",
         "add-all",
-        {f"task-{language}": Fraction(1, 3) for language in TASK_LANGUAGES},
+        {f"{TASK}-{language}": Fraction(1, 3) for language in TASK_LANGUAGES},
     ),
 )
 
@@ -91,8 +92,8 @@ def train_vectors(runs: Path) -> None:
     model, tokenizer = tiny_llama(), byte_tokenizer()
     for language in TASK_LANGUAGES:
         pairs = read_pairs(shipped(language))
-        done = train_task(model, tokenizer, pairs, runs / f"task-{language}", SETTINGS)
-        print(f"  task-{language}: {done.first_loss:.2f} -> {done.last_loss:.2f}", flush=True)
+        done = train_task(model, tokenizer, pairs, runs / f"{TASK}-{language}", SETTINGS)
+        print(f"  {TASK}-{language}: {done.first_loss:.2f} -> {done.last_loss:.2f}", flush=True)
     for language in TEXT_LANGUAGES:
         texts = read_texts(shipped(language))
         done = train_language(model, tokenizer, texts, runs / f"lm-{language}", SETTINGS)
@@ -105,8 +106,8 @@ def catalogue(work: Path) -> None:
     isogloss(work, "init")
     common = ("--learning-rate", str(SETTINGS.learning_rate), "--seed", str(SETTINGS.seed))
     for language in TASK_LANGUAGES:
-        folder = f"runs/task-{language}"
-        flags = ("--kind", "task", "--task", "headlines", "--language", language)
+        folder = f"runs/{TASK}-{language}"
+        flags = ("--kind", "task", "--task", TASK, "--language", language)
         isogloss(work, "add", folder, *flags, *common)
     for language in TEXT_LANGUAGES:
         folder = f"runs/lm-{language}"
