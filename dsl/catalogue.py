@@ -83,6 +83,12 @@ class Context:
     base: str | None = None
     peft: str | None = None
 
+    @property
+    def stated(self) -> dict[str, str]:
+        """The fields that are set."""
+        fields = {"task": self.task, "base": self.base, "peft": self.peft}
+        return {name: value for name, value in fields.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

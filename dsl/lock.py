@@ -40,6 +40,7 @@ class Lock:
     Attributes:
         expression: the program as it was written.
         parameters: values of its parameters, as given.
+        context: what selectors meant that did not say it themselves: task, base, peft.
         plan: the canonical sum and its semantics.
         dtype: of the result ("bfloat16", ...).
         adapters: every adapter of the plan.
@@ -50,6 +51,7 @@ class Lock:
 
     expression: str
     parameters: Mapping[str, str]
+    context: Mapping[str, str]
     plan: Plan
     dtype: str
     adapters: tuple[LockedAdapter, ...]
@@ -63,6 +65,7 @@ class Lock:
             "lock_version": LOCK_VERSION,
             "expression": self.expression,
             "parameters": dict(self.parameters),
+            "context": dict(self.context),
             "semantics": self.plan.semantics,
             "canonical": self.plan.canonical,
             "plan": self.plan.digest,
@@ -124,6 +127,7 @@ def _lock(body: Mapping[str, Any]) -> Lock:
     return Lock(
         expression=body["expression"],
         parameters=dict(body["parameters"]),
+        context=dict(body["context"]),
         plan=Plan(body["semantics"], tuple(_term(item) for item in body["terms"])),
         dtype=body["dtype"],
         adapters=tuple(_adapter(item) for item in body["adapters"]),

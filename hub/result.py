@@ -158,6 +158,7 @@ def _lock(compiled: Compiled, digest: str) -> Lock:
     return Lock(
         expression=compiled.request.expression,
         parameters=dict(compiled.request.parameters),
+        context=compiled.request.context.stated,
         plan=compiled.evaluation.plan,
         dtype=compiled.recipe.dtype,
         adapters=tuple(

@@ -1,0 +1,153 @@
+"""Which compositions would come out differently today, and composing them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..dsl.catalogue import Context, label
+from ..dsl.check import check
+from ..dsl.errors import DslError
+from ..dsl.evaluate import Evaluation, evaluate
+from ..dsl.lock import Lock, lock_from_json
+from ..dsl.parse import parse
+from ..dsl.plan import AdapterKey, Plan, Term, readable
+from ..store import Catalog, VersionRecord
+from .composition import Request
+from .errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A composed version and how it would come out today.
+
+    Attributes:
+        version: the composed version.
+        changes: lines of the difference, `- ` for what it was made of, `+ ` for what it would be.
+        reasons: what happened since, one sentence each; empty when nothing did.
+    """
+
+    version: VersionRecord
+    changes: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+def request_again(record: VersionRecord) -> Request:
+    """The request that made a version, to be asked again.
+
+    Raises:
+        SourceError: the version was not composed.
+    """
+    lock = lock_of(record)
+    context = Context(**lock.context)
+    return Request(lock.expression, lock.parameters, lock.plan.semantics, lock.dtype, context)
+
+
+def lock_of(record: VersionRecord) -> Lock:
+    """The lock of a composed version.
+
+    Raises:
+        SourceError: the version was not composed.
+    """
+    if record.composition is None:
+        raise SourceError(f"{label(record)} was not composed: it is of kind {record.kind}")
+    return lock_from_json(record.composition.lock)
+
+
+def find_outdated(catalog: Catalog, name: str | None = None) -> list[Outdated]:
+    """The latest compositions (or the one called `name`) that would come out differently today.
+
+    Raises:
+        UnknownVersionError: there is no such name. SourceError: it was not composed.
+    """
+    if name is None:
+        records = catalog.find(("compare", "kind", "=", "composed"))
+        records = [record for record in records if record.withdrawn is None]
+    else:
+        records = [catalog.get(name)]
+    found = {record.label: _compared(catalog, record) for record in records}
+    stale = {entry.version.label: entry for entry in found.values() if entry.reasons}
+    return [
+        _with_stale_parents(entry, stale)
+        for entry in found.values()
+        if entry.reasons or _stale_parents(entry.version, stale)
+    ]
+
+
+def difference(before: Plan, after: Plan, names: Mapping[AdapterKey, str]) -> tuple[str, ...]:
+    """The summands that two plans do not share, `- ` for the first, `+ ` for the second."""
+    old, new = set(before.terms), set(after.terms)
+    removed = [f"- {_shown(term, names)}" for term in before.terms if term not in new]
+    added = [f"+ {_shown(term, names)}" for term in after.terms if term not in old]
+    return (*removed, *added)
+
+
+def lock_names(lock: Lock) -> dict[AdapterKey, str]:
+    """What a lock calls its adapters."""
+    return {adapter.key: f"{adapter.name}@v{adapter.version}" for adapter in lock.adapters}
+
+
+def evaluation_names(evaluation: Evaluation) -> dict[AdapterKey, str]:
+    """What the catalogue calls the adapters of an evaluation."""
+    return {key: label(candidate) for key, candidate in evaluation.adapters.items()}
+
+
+def _shown(term: Term, names: Mapping[AdapterKey, str]) -> str:
+    kept = "".join(f", {one.as_json()}" for one in term.filters)
+    return f"{readable(term.coefficient)} * {names[term.adapter]}{kept}"
+
+
+def _compared(catalog: Catalog, record: VersionRecord) -> Outdated:
+    request = request_again(record)
+    assert_composed = record.composition
+    lock = lock_of(record)
+    reasons = _withdrawn_parents(catalog, record)
+    try:
+        checked = check(parse(request.expression), request.parameters)
+        evaluation = evaluate(checked, catalog, request.context, request.semantics)
+    except DslError as error:
+        return Outdated(record, (), (*reasons, f"it cannot be resolved any more: {error.message}"))
+    if evaluation.plan.digest == lock.plan.digest:
+        return Outdated(record, (), tuple(reasons))
+    names = {**lock_names(lock), **evaluation_names(evaluation)}
+    changes = difference(lock.plan, evaluation.plan, names)
+    reasons += _moves(lock, evaluation)
+    return Outdated(record, changes, tuple(reasons))
+
+
+def _moves(lock: Lock, evaluation: Evaluation) -> list[str]:
+    """What happened to the parents, in words."""
+    before = {adapter.name: adapter for adapter in lock.adapters}
+    after = {item.name: item for item in evaluation.adapters.values()}
+    moves = [
+        f"{name}@v{before[name].version} is now v{after[name].version}"
+        for name in sorted(before.keys() & after.keys())
+        if before[name].version != after[name].version
+    ]
+    gone, new = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
+    if gone:
+        moves.append(f"no longer selected: {', '.join(gone)}")
+    if new:
+        moves.append(f"newly selected: {', '.join(new)}")
+    return moves or ["the expression means another sum today"]
+
+
+def _withdrawn_parents(catalog: Catalog, record: VersionRecord) -> list[str]:
+    reasons = []
+    for parent in record.composition.parents if record.composition else ():
+        versions = catalog.by_digest(parent.digest, parent.config_digest)
+        withdrawn = [item for item in versions if item.withdrawn is not None]
+        if versions and len(withdrawn) == len(versions):
+            reasons.append(f"{withdrawn[-1].label} was withdrawn: {withdrawn[-1].withdrawn}")
+    return reasons
+
+
+def _stale_parents(record: VersionRecord, stale: Mapping[str, Outdated]) -> list[str]:
+    parents = record.composition.parents if record.composition else ()
+    labels = {f"{parent.name}@v{parent.version}" for parent in parents}
+    return sorted(labels & stale.keys())
+
+
+def _with_stale_parents(entry: Outdated, stale: Mapping[str, Outdated]) -> Outdated:
+    more = tuple(f"its parent {name} is outdated" for name in _stale_parents(entry.version, stale))
+    return Outdated(entry.version, entry.changes, entry.reasons + more)
