@@ -205,7 +205,8 @@ class BlobWriter:
     def commit(self) -> Blob:
         """Give the blob its place, unless an equal one is there already.
 
-        X
+        One that is there is read again, and replaced if the disk damaged it. When `commit` returns,
+        the blob is on the disk to stay, and young: `gc` leaves it alone.
         """
         digest = self._hash.hexdigest()
         place = self._store.place(digest)

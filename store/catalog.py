@@ -5,36 +5,40 @@ Every method is one short transaction; what it returns is a value without a tie 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Self
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from .columns import CodePointOrder
-from .conditions import EVERYTHING, Condition, column_of, to_sql
+from .conditions import EVERYTHING, Condition, to_sql
 from .database import PATIENCE_SECONDS, Database
-from .errors import BlobError, QueryError, UnknownVersionError, did_you_mean
+from .errors import QueryError, RecordError
+from .integrity import read_problems
+from .lineage import Lineage, read_lineage
 from .models import Adapter, Composition, Version, Withdrawal
 from .provenance import provenance_digest
-from .records import Added, NewVersion, VersionRecord
+from .reading import digest_prefix, order_by, read_version, read_versions, unknown_version
+from .recipes import Recipes
+from .records import Added, NewVersion, VersionRecord, Withdrawn, check_text
 from .revisions import check_revision
-from .rows import is_latest, select_versions, version_record, version_row
+from .rows import is_latest, select_versions, version_record
+from .writing import add_version, withdraw_version
 
-_PREFIX = re.compile(r"[0-9a-f]{6,64}")
+_BATCH = 100
 
 
 class Catalog:
     """A catalogue of adapters in an SQLite file or a PostgreSQL database.
 
     Made by `open` or `create`; close it, or use it as a context manager. Several threads may share
-    one; another process opens its own.
+    one; another process opens its own. `recipes` are kept in it too.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.recipes = Recipes(database)
 
     @classmethod
     def open(cls, url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Self:
@@ -85,35 +89,27 @@ class Catalog:
 
         It is there when the latest version, or the highest one should that be withdrawn, has the
         same content and provenance. `stored` tells whether the weights of a digest lie in the blob
-        store (``blobs.contains``); it is asked inside the transaction, which `gc` cannot overlap.
+        store (``blobs.contains``); it is asked inside the transaction, which `collect` cannot
+        overlap, so that no version is ever recorded without its weights.
 
         Raises RecordError for a value that cannot be recorded, BlobError when the weights are gone.
         """
-        digest = provenance_digest(new)
+        provenance = provenance_digest(new)
+        return self._database.write(lambda session: add_version(session, new, provenance, stored))
 
-        def work(session: Session) -> Added:
-            adapter = session.scalar(
-                select(Adapter).where(Adapter.name == new.name).with_for_update()
-            )
-            now = datetime.now(UTC)
-            if adapter is None:
-                adapter = Adapter(name=new.name, created_at=now)
-            versions = _latest_and_highest(session, adapter) if adapter.id else []
-            for row in versions:
-                if row.provenance_digest == digest:
-                    return Added(version_record(row), created=False)
-            number = max((row.number for row in versions), default=0) + 1
-            row = version_row(new, adapter, number, now)
-            session.add(row)
-            session.flush()
-            if stored is not None and not stored(new.digest):
-                raise BlobError(
-                    f"the weights of {new.name!r} (sha256 {new.digest}) are not in the store: "
-                    "write them, then add again"
-                )
-            return Added(version_record(row), created=True)
+    def withdraw(self, name: str, number: int, reason: str) -> Withdrawn:
+        """Mark version `number` of `name` as one that should no longer be chosen.
 
-        return self._database.write(work)
+        It is kept, but is not the latest one any more while another is left. The outcome lists what
+        was made of it. Saying the same again changes nothing.
+
+        Raises UnknownVersionError when there is no such version, RecordError for an empty reason,
+        and when it was withdrawn for another reason before.
+        """
+        check_text("reason", reason)
+        if not reason.strip():
+            raise RecordError(f"{name}@v{number} cannot be withdrawn without a reason")
+        return self._database.write(lambda session: withdraw_version(session, name, number, reason))
 
     def get(self, name: str, number: int | None = None) -> VersionRecord:
         """Return version `number` of `name`, or the latest one.
@@ -122,15 +118,9 @@ class Catalog:
 
         Raises UnknownVersionError, with near misses, when there is no such name or version.
         """
-        chosen = is_latest() if number is None else Version.number == number
-
-        def work(session: Session) -> VersionRecord:
-            row = session.scalar(select_versions().where(Adapter.name == name, chosen))
-            if row is None:
-                raise _unknown(session, name, number)
-            return version_record(row)
-
-        return self._database.read(work)
+        return self._database.read(
+            lambda session: version_record(read_version(session, name, number))
+        )
 
     def versions(self, name: str) -> list[VersionRecord]:
         """Return all versions of `name`, the first one first.
@@ -139,9 +129,9 @@ class Catalog:
         """
 
         def work(session: Session) -> list[VersionRecord]:
-            found = _records(session, Adapter.name == name)
+            found = read_versions(session, Adapter.name == name)
             if not found:
-                raise _unknown(session, name, None)
+                raise unknown_version(session, name, None)
             return found
 
         return self._database.read(work)
@@ -162,16 +152,15 @@ class Catalog:
 
         Raises QueryError for an unknown field, or a comparison that a field does not have.
         """
-        chosen = to_sql(condition)
-        order = _order(sort) if sort else ()
+        conditions = [to_sql(condition)]
+        if latest:
+            conditions.append(is_latest())
+        order = order_by(sort) if sort else ()
         if limit is not None and limit < 0:
             raise QueryError(f"limit {limit} is negative")
-
-        def work(session: Session) -> list[VersionRecord]:
-            conditions = (chosen, is_latest()) if latest else (chosen,)
-            return _records(session, *conditions, order=order, limit=limit)
-
-        return self._database.read(work)
+        return self._database.read(
+            lambda session: read_versions(session, *conditions, order=order, limit=limit)
+        )
 
     def by_digest(self, weights: str, config: str | None = None) -> list[VersionRecord]:
         """Return the versions whose weights' digest begins with `weights`: 6 to 64 hex digits.
@@ -180,33 +169,48 @@ class Catalog:
 
         Raises QueryError for what is not the beginning of a sha256.
         """
-        conditions = [Version.digest.startswith(_prefix(weights))]
+        conditions = [Version.digest.startswith(digest_prefix(weights))]
         if config is not None:
-            conditions.append(Version.config_digest.startswith(_prefix(config)))
-        return self._database.read(lambda session: _records(session, *conditions))
+            conditions.append(Version.config_digest.startswith(digest_prefix(config)))
+        return self._database.read(lambda session: read_versions(session, *conditions))
 
     def composed(self, plan_digest: str, dtype: str) -> VersionRecord | None:
         """Return the newest version that was composed by this plan into `dtype`, if there is one.
 
         Withdrawn versions are not considered.
         """
-        conditions = (
-            Composition.plan_digest == plan_digest,
-            Composition.dtype == dtype,
-            Withdrawal.version_id.is_(None),
+        query = (
+            select_versions()
+            .join(Version.composition)
+            .where(Composition.plan_digest == plan_digest, Composition.dtype == dtype)
+            .where(Withdrawal.version_id.is_(None))
+            .order_by(Version.id.desc())
+            .limit(1)
         )
 
         def work(session: Session) -> VersionRecord | None:
-            row = session.scalar(
-                select_versions()
-                .join(Version.composition)
-                .where(*conditions)
-                .order_by(Version.id.desc())
-                .limit(1)
-            )
+            row = session.scalar(query)
             return None if row is None else version_record(row)
 
         return self._database.read(work)
+
+    def ancestors(self, name: str, number: int | None = None) -> Lineage:
+        """Return what version `number` of `name`, or the latest one, was made of, to the roots.
+
+        Raises UnknownVersionError, with near misses, when there is no such name or version.
+        """
+        return self._database.read(
+            lambda session: read_lineage(session, name, number, upwards=True)
+        )
+
+    def descendants(self, name: str, number: int | None = None) -> Lineage:
+        """Return what was made of version `number` of `name`, or of the latest one, to the leaves.
+
+        Raises UnknownVersionError, with near misses, when there is no such name or version.
+        """
+        return self._database.read(
+            lambda session: read_lineage(session, name, number, upwards=False)
+        )
 
     def names(self) -> list[str]:
         """Return all names, sorted."""
@@ -224,41 +228,26 @@ class Catalog:
         query = select(Version.digest).distinct()
         return frozenset(self._database.read(lambda session: session.scalars(query).all()))
 
+    def with_unreferenced(self, digests: Iterable[str], act: Callable[[str], None]) -> None:
+        """Call `act` for each of `digests` that no version refers to, while none can be added."""
+        candidates = sorted(set(digests))
+        for start in range(0, len(candidates), _BATCH):
+            batch = candidates[start : start + _BATCH]
+            self._database.write_alone(
+                Version.__tablename__, partial(_with_unreferenced, digests=batch, act=act)
+            )
 
-def _records(
-    session: Session,
-    *conditions: ColumnElement[bool],
-    order: tuple[ColumnElement[object], ...] = (),
-    limit: int | None = None,
-) -> list[VersionRecord]:
-    query = select_versions().where(*conditions)
-    query = query.order_by(*order, *_order("name"), Version.number).limit(limit)
-    return [version_record(row) for row in session.scalars(query)]
+    def integrity_problems(self) -> list[str]:
+        """Return what is wrong with the database's file and with the entries in it, in sentences.
 
-
-def _order(sort: str) -> tuple[ColumnElement[object], ...]:
-    column = CodePointOrder(column_of(sort.removeprefix("-")))
-    return ((column.desc() if sort.startswith("-") else column.asc()).nulls_last(),)
-
-
-def _latest_and_highest(session: Session, adapter: Adapter) -> list[Version]:
-    of_adapter = Version.adapter_id == adapter.id
-    highest = select(func.max(Version.number)).where(of_adapter).scalar_subquery()
-    query = select_versions().where(of_adapter, is_latest() | (Version.number == highest))
-    return list(session.scalars(query.order_by(Version.number)))
+        An entry is read against the digest of content and provenance that it was written with.
+        """
+        return self._database.read(read_problems)
 
 
-def _prefix(digest: str) -> str:
-    if not _PREFIX.fullmatch(digest):
-        raise QueryError(f"{digest!r} is not the beginning of a sha256: 6 to 64 hex digits")
-    return digest
-
-
-def _unknown(session: Session, name: str, number: int | None) -> UnknownVersionError:
-    names = list(session.scalars(select(Adapter.name)))
-    if name not in names:
-        return UnknownVersionError(f"no adapter is named {name!r}{did_you_mean(name, names)}")
-    query = select(func.max(Version.number)).join(Version.adapter).where(Adapter.name == name)
-    highest = session.scalar(query)
-    known = "only v1" if highest == 1 else f"v1 to v{highest}"
-    return UnknownVersionError(f"{name!r} has no version {number}: it has {known}")
+def _with_unreferenced(session: Session, digests: list[str], act: Callable[[str], None]) -> None:
+    query = select(Version.digest).where(Version.digest.in_(digests))
+    referenced = set(session.scalars(query))
+    for digest in digests:
+        if digest not in referenced:
+            act(digest)

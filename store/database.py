@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -80,6 +81,16 @@ class Database:
         Raises StorageError, NoCatalogError or DamagedCatalogError when the database cannot do it.
         """
         return self._run(work, write=True)
+
+    def write_alone(self, table: str, work: Callable[[Session], None]) -> None:
+        """Run `work` while nobody else can write to `table`."""
+
+        def alone(session: Session) -> None:
+            if self.path is None:
+                session.execute(text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
+            work(session)
+
+        self.write(alone)
 
     def _run(self, work: Callable[[Session], _T], *, write: bool) -> _T:
         engine = self._engine.execution_options(isogloss_write=write)

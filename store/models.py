@@ -191,3 +191,21 @@ class Withdrawal(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
     reason: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class Recipe(Base):
+    """A version of a recipe: a named expression with parameters."""
+
+    __tablename__ = "recipes"
+    __table_args__ = (
+        UniqueConstraint("name", "number"),
+        CheckConstraint("number >= 1", name="number"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    number: Mapped[int]
+    expression: Mapped[str]
+    parameters: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    removed: Mapped[bool]

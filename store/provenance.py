@@ -21,7 +21,8 @@ _COMPOSITION_LEFT_OUT = ("lock", "tool_versions")
 def provenance_digest(version: NewVersion) -> str:
     """Return the sha256 of the canonical JSON of a version's content digests and provenance.
 
-    Not in it: the name, the path it was added from, times, and what follows from the rest. Two
+    Not in it: the name, the path it was added from, times, what follows from the rest, and what is
+    not known (so that a field which a later release brings changes no digest of today). Two
     versions of one name with equal digests are one version.
 
     Raises RecordError when a value of the version cannot be written as JSON.
@@ -39,7 +40,8 @@ def provenance_digest(version: NewVersion) -> str:
         for name in _COMPOSITION_LEFT_OUT:
             del composition[name]
         document["composition"] = composition
-    return sha256(canonical_json(document, what).encode("ascii")).hexdigest()
+    known = {name: value for name, value in document.items() if value not in (None, (), {})}
+    return sha256(canonical_json(known, what).encode("ascii")).hexdigest()
 
 
 def canonical_json(document: Any, what: str) -> str:
@@ -48,9 +50,8 @@ def canonical_json(document: Any, what: str) -> str:
     Raises RecordError, in which the document is called `what`, for a value that JSON cannot hold.
     """
     try:
-        return json.dumps(
-            document, sort_keys=True, allow_nan=False, separators=(",", ":"), default=_plain
-        )
+        plain = json.loads(json.dumps(document, allow_nan=False, default=_plain))
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise RecordError(f"{what} cannot be recorded: {error}") from error
 

@@ -165,6 +165,15 @@ class Added:
     created: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The outcome of withdrawing: the version, what was made of it, and whether it is news."""
+
+    version: VersionRecord
+    descendants: tuple[VersionRecord, ...]
+    created: bool
+
+
 def check_name(name: str) -> None:
     """Refuse a name that could not be written as a reference.
 

@@ -9,7 +9,6 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import aliased, contains_eager, selectinload
 
 from .models import Adapter, Composition, Parent, Version, Withdrawal
-from .provenance import provenance_digest
 from .records import CompositionRecord, NewVersion, ParentRecord, VersionRecord
 
 _SAME_NAME = (
@@ -76,8 +75,10 @@ def is_latest() -> ColumnElement[bool]:
     return Version.id == latest
 
 
-def version_row(new: NewVersion, adapter: Adapter, number: int, now: datetime) -> Version:
-    """Return the rows that record `new` as version `number` of `adapter`."""
+def version_row(
+    new: NewVersion, adapter: Adapter, number: int, now: datetime, provenance: str
+) -> Version:
+    """Return the rows that record `new`, of that provenance digest, as a version of `adapter`."""
     values: dict[str, Any] = {name: getattr(new, name) for name in _SAME_NAME}
     return Version(
         **values,
@@ -86,7 +87,7 @@ def version_row(new: NewVersion, adapter: Adapter, number: int, now: datetime) -
         language=",".join(new.languages),
         config=dict(new.config),
         library_versions=dict(new.library_versions),
-        provenance_digest=provenance_digest(new),
+        provenance_digest=provenance,
         created_at=now,
         composition=_composition_row(new.composition) if new.composition else None,
         withdrawal=None,
