@@ -163,28 +163,34 @@ def parameter_types(program: Program) -> dict[str, RecipeParameterType]:
 
 def _free(expression: Expression | LanguageExpression) -> Iterator[tuple[str, RecipeParameterType]]:
     """The names that an expression uses, with what they would take as parameters."""
+    if isinstance(expression, Name):
+        yield expression.name, "scalar"
+    elif isinstance(expression, Parameter):
+        yield expression.name, "language"
+    for part in _parts(expression):
+        yield from _free(part)
+
+
+def _parts(expression: Expression | LanguageExpression) -> list[Expression | LanguageExpression]:
+    """What an expression is made of, without words that are no names."""
     match expression:
-        case Name(name=name):
-            yield name, "scalar"
-        case Parameter(name=name):
-            yield name, "language"
         case Selector(languages=languages):
-            yield from _free(languages)
+            return [languages]
         case LanguageSet(operands=operands):
-            for operand in operands:
-                yield from _free(operand)
+            return list(operands)
         case Negative(operand=operand):
-            yield from _free(operand)
+            return [operand]
         case Sum(terms=terms):
-            for term in terms:
-                yield from _free(term.expression)
+            return [term.expression for term in terms]
         case Product(factors=factors):
-            for factor in factors:
-                yield from _free(factor.expression)
+            return [factor.expression for factor in factors]
         case Call(function=function, arguments=arguments):
-            for position, argument in enumerate(arguments):
-                if not _takes_a_word(function, position, argument):
-                    yield from _free(argument.value)
+            return [
+                argument.value
+                for position, argument in enumerate(arguments)
+                if not _takes_a_word(function, position, argument)
+            ]
+    return []
 
 
 def _takes_a_word(function: str, position: int, argument: Argument) -> bool:

@@ -99,7 +99,6 @@ def _shown(term: Term, names: Mapping[AdapterKey, str]) -> str:
 
 def _compared(catalog: Catalog, record: VersionRecord) -> Outdated:
     request = request_again(record)
-    assert_composed = record.composition
     lock = lock_of(record)
     reasons = _withdrawn_parents(catalog, record)
     try:
