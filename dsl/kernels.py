@@ -9,7 +9,8 @@ would round once, on some machines and not on others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -28,6 +29,8 @@ thread that asks for it; beyond, it would spread each operation over threads of 
 these sizes costs more than the operation.
 """
 
+_MOST_VIEWS: Final = 32
+
 Read = Callable[[int, memoryview, int], None]
 """Fill a buffer from a source, given by its number, beginning at a position in bytes."""
 
@@ -39,15 +42,15 @@ class Workspace:
         elements: the most that will be summed at once.
     """
 
-    __slots__ = ("_product", "_raw", "_total", "_typed")
+    __slots__ = ("_factors", "_product", "_raw", "_total", "_views")
 
     def __init__(self, elements: int) -> None:
         self._raw = memoryview(bytearray(4 * elements))
-        self._typed = {
-            name: torch.frombuffer(self._raw, dtype=dtype) for name, dtype in TORCH_DTYPES.items()
-        }
         self._total = torch.empty(elements, dtype=torch.float32)
         self._product = torch.empty(elements, dtype=torch.float32)
+        # Made once each: a view or a scalar costs as much as computing some thousand elements.
+        self._views: dict[int, _Views] = {}
+        self._factors: dict[float, torch.Tensor] = {}
 
     def add_up(self, pieces: Sequence[Piece], first: int, count: int, read: Read) -> torch.Tensor:
         """Sum elements of pieces in float32.
@@ -61,17 +64,42 @@ class Workspace:
         Returns:
             The sums, of shape (count,); valid until the next call.
         """
-        total, product = self._total[:count], self._product[:count]
+        views = self._views.get(count) or self._view(count)
+        total, product = views.total, views.product
         for number, piece in enumerate(pieces):
-            size = DTYPE_BYTES[piece.dtype]
-            read(piece.source, self._raw[: count * size], piece.start + first * size)
+            raw, typed = views.by_dtype[piece.dtype]
+            read(piece.source, raw, piece.start + first * DTYPE_BYTES[piece.dtype])
             target = product if number else total
-            target.copy_(self._typed[piece.dtype][:count])
+            target.copy_(typed)
             if piece.coefficient != 1.0:
-                target.mul_(piece.coefficient)
+                target.mul_(self._factor(piece.coefficient))
             if number:
                 total.add_(product)
         return total
+
+    def _view(self, count: int) -> _Views:
+        by_dtype = {}
+        for name, dtype in TORCH_DTYPES.items():
+            raw = self._raw[: count * DTYPE_BYTES[name]]
+            by_dtype[name] = raw, torch.frombuffer(raw, dtype=dtype)
+        if len(self._views) >= _MOST_VIEWS:
+            self._views.clear()
+        self._views[count] = _Views(self._total[:count], self._product[:count], by_dtype)
+        return self._views[count]
+
+    def _factor(self, coefficient: float) -> torch.Tensor:
+        if coefficient not in self._factors:
+            self._factors[coefficient] = torch.tensor(coefficient, dtype=torch.float32)
+        return self._factors[coefficient]
+
+
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """The first elements of the buffers of a workspace."""
+
+    total: torch.Tensor
+    product: torch.Tensor
+    by_dtype: Mapping[str, tuple[memoryview, torch.Tensor]]
 
 
 def first_not_finite(values: torch.Tensor) -> int | None:

@@ -73,9 +73,7 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
         raise UnsupportedError(
             f"LoRA has no semantics {quoted(semantics)}, expected one of {', '.join(_SUMS)}"
         )
-    members = [_Member(summand, _factors(summand)) for summand in summands]
-    for member in members:
-        _require_kept(member)
+    members = _members(summands)
     sums = {
         module: _SUMS[semantics](module, parts)
         for module in sorted(set().union(*(member.factors for member in members)))
@@ -94,6 +92,22 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
         ),
         rank=max(scaling.rank for scaling in scalings.values()),
     )
+
+
+def _members(summands: Sequence[Summand]) -> list[_Member]:
+    members: list[_Member] = []
+    for summand in summands:
+        # Adapters of one training setup have equal headers and configurations: look once.
+        known = (m.factors for m in members if _is_laid_out_equally(m.summand, summand))
+        factors = next(known, None)
+        member = _Member(summand, _factors(summand) if factors is None else factors)
+        _require_kept(member)
+        members.append(member)
+    return members
+
+
+def _is_laid_out_equally(one: Summand, other: Summand) -> bool:
+    return one.header is other.header and one.operand.config == other.operand.config
 
 
 def _factors(summand: Summand) -> Mapping[str, Factors]:
@@ -148,26 +162,21 @@ def _require_kept(member: _Member) -> None:
 
 
 def _parts(module: str, members: Sequence[_Member], semantics: str) -> list[Part]:
-    parts = []
+    parts: list[Part] = []
+    absent: list[_Member] = []
     for member in members:
+        operand, source = member.summand.operand, member.summand.source
         coefficient = member.summand.coefficient(module)
-        if not coefficient:
-            continue
         factors = member.factors.get(module)
-        if factors is not None:
-            operand, source = member.summand.operand, member.summand.source
+        if coefficient and factors is not None:
             parts.append(Part(operand, source, coefficient, factors))
-        elif semantics == "elementwise":
-            _refuse_absent(module, member, members)
+        elif coefficient:
+            absent.append(member)
+    if parts and absent and semantics == "elementwise":
+        names = absent[0].summand.operand.quoted, parts[0].operand.quoted
+        raise IncompatibleError(
+            f"elementwise sums need the same modules, but {names[0]} has no factors for "
+            f"{quoted(module, 120)}, which {names[1]} adapts",
+            hint=f"{EXACT_HINT}; or restrict {names[1]} with only(...) or layers(...)",
+        )
     return parts
-
-
-def _refuse_absent(module: str, member: _Member, members: Sequence[_Member]) -> None:
-    other = next(m for m in members if module in m.factors and m.summand.coefficient(module))
-    names = member.summand.operand.quoted, other.summand.operand.quoted
-    absent = len(other.factors.keys() - member.factors.keys())
-    raise IncompatibleError(
-        f"elementwise sums need the same modules, but {names[0]} has no factors for "
-        f"{quoted(module, 120)}, which {names[1]} adapts ({absent} such modules)",
-        hint=f"{EXACT_HINT}; or restrict the other one with only(...) or layers(...)",
-    )

@@ -121,6 +121,8 @@ def _require_equal_ranks(module: str, parts: Sequence[Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
         ours, theirs = first.factors.scaling, part.factors.scaling
+        if ours is theirs:
+            continue
         if ours.rank != theirs.rank:
             what, values = "ranks", (str(ours.rank), str(theirs.rank))
         elif ours.signed_square != theirs.signed_square:
@@ -138,7 +140,7 @@ def _require_equal_shapes(module: str, parts: Sequence[Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
         ours, theirs = first.factors, part.factors
-        if _outer_shape(ours) == _outer_shape(theirs):
+        if ours is theirs or _outer_shape(ours) == _outer_shape(theirs):
             continue
         names = f"{first.operand.quoted} and {part.operand.quoted}"
         words = _vocabulary(module, ours), _vocabulary(module, theirs)
