@@ -87,6 +87,8 @@ def _check_argument(
             return
         case "integer", Number() if value.value.denominator == 1 and value.value >= 1:
             return
+        case "head", Name():
+            return
         case "word", Name():
             if value.name in parameter.choices:
                 return

@@ -6,17 +6,24 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from .arguments import bind_arguments
-from .errors import CheckError, Span, quoted
-from .functions import Function
+from .errors import CheckError, LanguageError, Span, did_you_mean, quoted
+from .functions import Function, FunctionParameter
+from .languages import normalize
 from .number import fraction_text
-from .syntax import Call, Expression, Name, Text
+from .parameters import Parameters
+from .syntax import Call, Expression, Name, Parameter, Text
 from .values import IN_WORDS, Value, snippet
 
 _LONGEST_PATTERN = 1000
+_MOST_GROUPS = 100
 
 
 def check_arguments(
-    call: Call, function: Function, source: str, value_of: Callable[[Expression], Value]
+    call: Call,
+    function: Function,
+    source: str,
+    parameters: Parameters,
+    value_of: Callable[[Expression], Value],
 ) -> None:
     """Check that a function of adapters is given what it takes.
 
@@ -24,10 +31,12 @@ def check_arguments(
         call: the call.
         function: the function that it calls.
         source: the text of the program, for hints.
+        parameters: the values given for language parameters.
         value_of: checks an expression and returns what it is.
 
     Raises:
         CheckError: an argument is missing, unknown or of the wrong kind.
+        LanguageError: no language code where a language is taken.
     """
     if function.result == "languages":
         raise CheckError(
@@ -46,6 +55,14 @@ def check_arguments(
                     integers[name] = _integer(name, value, value_of(value))
                 case "items":
                     _check_items(function, value, value_of(value))
+                case "set":
+                    _check_set(function, value, value_of(value))
+                case "language":
+                    language_argument(value, parameters)
+                case "scalar":
+                    _check_scalar(name, value, value_of(value))
+                case "word":
+                    _check_word(parameter, value)
                 case _:
                     _check_adapter(function, value, value_of(value), source)
     first, last = integers.get("first"), integers.get("last")
@@ -62,6 +79,52 @@ def _check_items(function: Function, expression: Expression, value: Value) -> No
             span=expression.span,
             hint=f"it is written {function.signature}",
         )
+
+
+def language_argument(expression: Expression, parameters: Parameters) -> str:
+    """Return the normal form of a language that is an argument outside of square brackets.
+
+    Raises:
+        CheckError: it is not written as a language. LanguageError: it is no language code.
+    """
+    match expression:
+        case Parameter():
+            return parameters.language(expression.name, expression.span)
+        case Name(name=code) | Text(value=code):
+            try:
+                return normalize(code)
+            except LanguageError as error:
+                raise LanguageError(
+                    error.message, span=expression.span, hint=error.hint
+                ) from error
+    raise CheckError(
+        "a language is taken here",
+        span=expression.span,
+        hint='it is written yo or $T; a tag with a hyphen stands in quotes here: "pt-BR"',
+    )
+
+
+def _check_set(function: Function, expression: Expression, value: Value) -> None:
+    if value.type != "adapters":
+        raise CheckError(
+            f"{function.name} takes a set of adapters, and this is {IN_WORDS[value.type]}",
+            span=expression.span,
+            hint="a set is written task[*] or task[en|ar]",
+        )
+
+
+def _check_scalar(name: str, expression: Expression, value: Value) -> None:
+    if value.type != "scalar":
+        message = f"{quoted(name)} takes a number, and this is {IN_WORDS[value.type]}"
+        raise CheckError(message, span=expression.span)
+
+
+def _check_word(parameter: FunctionParameter | None, expression: Expression) -> None:
+    choices = parameter.choices if parameter else ()
+    if not isinstance(expression, Name) or expression.name not in choices:
+        word = expression.name if isinstance(expression, Name) else ""
+        message = f"{quoted(parameter.name if parameter else '')} takes one of {', '.join(choices)}"
+        raise CheckError(message, span=expression.span, hint=did_you_mean(word, choices))
 
 
 def _check_adapter(function: Function, expression: Expression, value: Value, source: str) -> None:
@@ -100,6 +163,9 @@ def _check_pattern(name: str, expression: Expression) -> None:
     if len(expression.value) > _LONGEST_PATTERN:
         message = f"a regular expression of more than {_LONGEST_PATTERN} characters"
         raise CheckError(message, span=expression.span)
+    if expression.value.count("(") > _MOST_GROUPS:
+        message = f"a regular expression with more than {_MOST_GROUPS} groups"
+        raise CheckError(message, span=expression.span)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,8 +173,9 @@ def _check_pattern(name: str, expression: Expression) -> None:
     except re.error as error:
         message = f"not a regular expression: {error.msg}"
         raise CheckError(message, span=_inside(expression, error.pos or 0)) from error
-    except (OverflowError, RecursionError) as error:
-        raise CheckError("this regular expression is too large", span=expression.span) from error
+    except OverflowError as error:
+        message = f"not a regular expression: {error}"
+        raise CheckError(message, span=expression.span) from error
 
 
 def _inside(expression: Text, position: int) -> Span:

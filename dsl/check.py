@@ -8,7 +8,7 @@ from types import MappingProxyType
 from .brackets import check_languages, is_single
 from .calls import check_arguments
 from .errors import CheckError, DslError, Span, did_you_mean, quoted
-from .functions import FUNCTION_BY_NAME, FUNCTIONS
+from .functions import FUNCTION_BY_NAME, FUNCTIONS, Function
 from .number import bounded, fraction_text
 from .parameters import Parameters
 from .syntax import (
@@ -58,19 +58,24 @@ _ADAPTER = Value("adapter")
 _ADAPTERS = Value("adapters")
 
 
-def check(program: Program, parameters: Mapping[str, str] = MappingProxyType({})) -> Checked:
+def check(
+    program: Program,
+    parameters: Mapping[str, str] = MappingProxyType({}),
+    recipes: Mapping[str, Function] = MappingProxyType({}),
+) -> Checked:
     """Check types, names, arguments and parameters of a program.
 
     Args:
         program: a parsed program.
         parameters: the text given for each parameter, by its name without `$`.
+        recipes: what may be called besides the functions of the language.
 
     Raises:
         CheckError: the program cannot mean an adapter; with the place and what would be right.
         LanguageError: the text given for a language parameter is no language code.
         LimitError: an exact number has too many digits.
     """
-    checker = _Checker(program, Parameters(parameters))
+    checker = _Checker(program, Parameters(parameters), recipes)
     try:
         for binding in program.bindings:
             checker.bind(binding)
@@ -93,12 +98,13 @@ class _Checker:
 
     program: Program
     parameters: Parameters
+    recipes: Mapping[str, Function]
     bound: dict[str, Value] = field(default_factory=dict)
 
     def bind(self, binding: Binding) -> None:
         name = binding.name
         span = Span(binding.span.start, binding.span.start + len(name))
-        if name in FUNCTION_BY_NAME or name in _HEADS:
+        if name in FUNCTION_BY_NAME or name in _HEADS or name in self.recipes:
             message = f"{quoted(name)} is a word of the language: it cannot be defined"
             raise CheckError(message, span=span, hint="choose another name")
         if name in self.bound:
@@ -269,22 +275,23 @@ class _Checker:
         return Value("scalar", 1 / value.scalar)
 
     def _call(self, call: Call) -> Value:
-        function = FUNCTION_BY_NAME.get(call.function)
+        function = FUNCTION_BY_NAME.get(call.function) or self.recipes.get(call.function)
         if function is None:
             raise self._unknown_function(call)
-        check_arguments(call, function, self.program.source, self.value)
+        check_arguments(call, function, self.program.source, self.parameters, self.value)
         return _ADAPTER
 
     def _unknown_function(self, call: Call) -> CheckError:
         name = call.function
         span = Span(call.span.start, call.span.start + len(name))
         inside = self.program.source[span.end : call.span.end]
-        hint = did_you_mean(name, _ADAPTER_FUNCTIONS)
+        known = (*_ADAPTER_FUNCTIONS, *self.recipes)
+        hint = did_you_mean(name, known)
         if name in _HEADS:
             hint = "a selector has square brackets: task[en]"
         elif name in self.bound or name in self.parameters.given:
             hint = f"did you mean {name}*{inside if len(inside) <= 40 else '(...)'}?"
-        hint = hint or f"there are {', '.join(_ADAPTER_FUNCTIONS)}"
+        hint = hint or f"there are {', '.join(known)}"
         return CheckError(f"unknown function {quoted(name)}", span=span, hint=hint)
 
     def _collected(self, expression: Expression) -> str:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 ParameterType: TypeAlias = Literal[
-    "adapter", "items", "scalar", "integer", "language", "word", "text"
+    "adapter", "items", "set", "scalar", "integer", "language", "head", "word", "text"
 ]
 ResultType: TypeAlias = Literal["adapter", "languages"]
 
@@ -17,8 +17,9 @@ class FunctionParameter:
 
     Attributes:
         name: how it is given by name.
-        type: what it takes; "items" is any number of adapters and sets of adapters, "word" one
-            of `choices`.
+        type: what it takes; "items" is any number of adapters and sets of adapters, "set" one
+            set of adapters, "head" what stands before a selector's bracket, "word" one of
+            `choices`.
         required: whether a call must give it.
         default: what it is when a call does not give it, as text; None where there is none.
         variadic: whether it takes all positional arguments that are left.
@@ -80,6 +81,9 @@ _PAPER = (
 _TASK_ARITHMETIC = "Ilharco et al. 2023, Editing Models with Task Arithmetic, arXiv:2212.04089"
 _ADAPTER = FunctionParameter("x", "adapter")
 _LANGUAGE = FunctionParameter("T", "language")
+_ALSO = FunctionParameter("also", "head", required=False)
+_DISTANCES = ("syntactic", "geographic", "genetic", "mean")
+_URIEL = "Littell et al. 2017, URIEL and lang2vec, EACL"
 
 FUNCTIONS: tuple[Function, ...] = (
     Function(
@@ -128,17 +132,33 @@ FUNCTIONS: tuple[Function, ...] = (
         summary="The true sum of the updates; the rank is the sum of the ranks.",
     ),
     Function(
+        name="weighted",
+        parameters=(
+            FunctionParameter("x", "set"),
+            FunctionParameter("to", "language"),
+            FunctionParameter(
+                "by", "word", required=False, default="syntactic", choices=_DISTANCES
+            ),
+        ),
+        result="adapter",
+        formula="sum of w_i x_i, w_i = (1 - distance(L_i, to)) / sum of all (1 - distance)",
+        citation=_URIEL,
+        summary="The average of a set, weighed by how close each language is to one.",
+    ),
+    Function(
         name="related",
         parameters=(
             _LANGUAGE,
             FunctionParameter("syntactic", "scalar", required=False, default="0.7"),
             FunctionParameter("geographic", "scalar", required=False, default="0.3"),
             FunctionParameter("preset", "word", required=False, choices=("table5",)),
+            _ALSO,
         ),
         result="languages",
         formula="{L != T : syntactic(L, T) < syntactic and geographic(L, T) < geographic}",
         citation=_PAPER,
-        summary="The languages close to T in syntax and on the map, without T.",
+        summary="The languages close to T in syntax and on the map, without T; also=lm keeps those"
+        " that have an adapter there too.",
     ),
     Function(
         name="nearest",
@@ -150,17 +170,18 @@ FUNCTIONS: tuple[Function, ...] = (
                 "word",
                 required=False,
                 default="syntactic",
-                choices=("syntactic", "geographic", "genetic", "mean"),
+                choices=_DISTANCES,
             ),
+            _ALSO,
         ),
         result="languages",
         formula="the k languages L != T with the smallest distance to T",
-        citation="Littell et al. 2017, URIEL and lang2vec",
+        citation=_URIEL,
         summary="The k languages nearest to T, without T.",
     ),
     Function(
         name="family",
-        parameters=(_LANGUAGE,),
+        parameters=(_LANGUAGE, _ALSO),
         result="languages",
         formula="{L != T : L and T are of one family}",
         citation="Hammarstroem et al., Glottolog",

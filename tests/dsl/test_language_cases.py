@@ -28,11 +28,11 @@ from isogloss.dsl.syntax import (
 )
 
 FOLDER = Path(__file__).parent.parent / "cases"
-CASES = [
-    pytest.param(case, id=f"{path.stem}-{number}")
+CASES: dict[str, dict[str, Any]] = {
+    f"{path.stem}-{number}": case
     for path in sorted(FOLDER.glob("*.json"))
     for number, case in enumerate(json.loads(path.read_text(encoding="utf-8")))
-]
+}
 
 
 def outline(node: object) -> str:
@@ -87,16 +87,15 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
         return {"raises": type(error).__name__, "error": str(error).split("\n")}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_case(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str) -> None:
+    case = CASES[name]
     expected = {key: case[key] for key in ("result", "raises", "error") if key in case}
     assert outcome(case) == expected
 
 
 def test_printed_programs_stay_as_they_are() -> None:
-    programs = [
-        one for one in (param.values[0] for param in CASES) if "program" in one.get("result", ())
-    ]
+    programs = [case for case in CASES.values() if "result" in case and "expression" in case]
     assert len(programs) > 100
     for case in programs:
         printed = case["result"]["program"]
@@ -106,10 +105,9 @@ def test_printed_programs_stay_as_they_are() -> None:
 
 def test_the_cases_are_many_and_each_is_there_once() -> None:
     texts = Counter(
-        json.dumps([one.get("expression"), one.get("query"), one.get("given")])
-        for one in (param.values[0] for param in CASES)
+        json.dumps([case.get("expression"), case.get("query"), case.get("given")])
+        for case in CASES.values()
     )
     assert [text for text, count in texts.items() if count > 1] == []
-    errors = [param for param in CASES if "error" in param.values[0]]
     assert len(CASES) >= 170
-    assert len(errors) >= 70
+    assert len([case for case in CASES.values() if "error" in case]) >= 70
