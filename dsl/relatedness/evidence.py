@@ -1,7 +1,7 @@
 """The distances between a target language and others, kept beside what was chosen from them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, TypeAlias, get_args
 
@@ -27,6 +27,7 @@ class Row:
         syntactic, geographic, genetic: distances to the target between 0 and 1; None where one is
             not known.
         lineage: the language's ancestors in Glottolog, the family first.
+        place: where it is put on the map: latitude and longitude in degrees.
         status: what became of it.
         reason: why.
         note: what one should know about the numbers: why this code, how little is known of it.
@@ -39,6 +40,7 @@ class Row:
     geographic: Fraction | None = None
     genetic: Fraction | None = None
     lineage: tuple[str, ...] = ()
+    place: tuple[float, float] | None = None
     status: Status = "outside"
     reason: str = ""
     note: str = ""
@@ -158,6 +160,7 @@ def _located(language: str, source: Backend) -> Row:
         found.tag,
         found.code,
         lineage=source.lineage(found.code),
+        place=source.place(found.code),
         note="; ".join(notes),
     )
 
@@ -166,15 +169,4 @@ def _measured(row: Row, columns: list[dict[str, Fraction | None]]) -> Row:
     if not row.code:
         return row
     syntactic, geographic, genetic = (column[row.code] for column in columns)
-    return Row(
-        row.language,
-        row.tag,
-        row.code,
-        syntactic,
-        geographic,
-        genetic,
-        row.lineage,
-        row.status,
-        row.reason,
-        row.note,
-    )
+    return replace(row, syntactic=syntactic, geographic=geographic, genetic=genetic)

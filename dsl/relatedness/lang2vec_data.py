@@ -6,10 +6,11 @@ attribution, and no copy of them is shipped.
 """
 
 import json
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -56,31 +57,44 @@ class Installation:
         return f"{FORMAT}|{self.version}|{self.folder}{files}"
 
 
+def package() -> ModuleSpec | None:
+    """Find the package lang2vec, or None.
+
+    Beside the package it installs a script `lang2vec.py` into the folder of commands, which every
+    command (`isogloss`, `pytest`) has in front of its path: that one is passed over.
+    """
+    for entry in sys.path:
+        spec = PathFinder.find_spec("lang2vec", [entry])
+        if spec is not None and spec.submodule_search_locations:
+            return spec
+    return None
+
+
 def installation() -> Installation:
     """Find the installed lang2vec without importing it.
 
     Raises:
         UnsupportedError: lang2vec is not installed, or lacks one of its data files.
     """
-    spec = find_spec("lang2vec")
+    spec = package()
     if spec is None or not spec.submodule_search_locations:
         raise UnsupportedError(
             "language distances need the data of lang2vec, which is not installed",
             hint="pip install lang2vec",
         )
-    package = Path(next(iter(spec.submodule_search_locations)))
-    missing = [name for name in FILES if not (package / "data" / name).is_file()]
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    missing = [name for name in FILES if not (folder / "data" / name).is_file()]
     if missing:
         raise UnsupportedError(
-            f"lang2vec's data folder {package / 'data'} lacks {', '.join(missing)}",
+            f"lang2vec's data folder {folder / 'data'} lacks {', '.join(missing)}",
             hint="install it again: pip install --force-reinstall lang2vec",
         )
-    return Installation(package / "data", _version(package))
+    return Installation(folder / "data", _version(folder))
 
 
-def _version(package: Path) -> str:
+def _version(folder: Path) -> str:
     # importlib.metadata alone takes 20 ms to import; the folder's name says the same.
-    for info in package.parent.glob("lang2vec-*.dist-info"):
+    for info in folder.parent.glob("lang2vec-*.dist-info"):
         return info.name.removeprefix("lang2vec-").removesuffix(".dist-info")
     from importlib.metadata import PackageNotFoundError, version
 
@@ -103,8 +117,8 @@ def build(source: Installation) -> bytes:
     try:
         # Nearly all the time goes into inflating, which needs no interpreter lock.
         with ThreadPoolExecutor(len(paths)) as pool:
-            parts = [pool.submit(read, path) for read, path in zip(_READERS, paths, strict=True)]
-            (codes, sections, _), *others = (part.result() for part in parts)
+            read = [pool.submit(one, path) for one, path in zip(_READERS, paths, strict=True)]
+            (codes, sections, _), *others = (part.result() for part in read)
     except (OSError, EOFError, BadZipFile, KeyError, ValueError, zlib.error) as error:
         raise _unreadable(source, str(error)) from error
     if any(part[0] != codes for part in others):
@@ -113,15 +127,10 @@ def build(source: Installation) -> bytes:
     for _, more, names in others:
         sections += more
         families = "\n".join(names) or families
-    body = b"".join(["".join(codes).encode("ascii"), *sections, families.encode()])
-    header = {
-        "key": source.key,
-        "version": source.version,
-        "languages": len(codes),
-        "bytes": len(body),
-        "crc32": zlib.crc32(body),
-    }
-    return MAGIC + json.dumps(header).encode() + b"\n" + body
+    header = {"key": source.key, "version": source.version, "languages": len(codes)}
+    parts = ["".join(codes).encode("ascii"), *sections, families.encode()]
+    content = json.dumps(header).encode() + b"\n" + b"".join(parts)
+    return MAGIC + f"{zlib.crc32(content)}\n".encode() + content
 
 
 def _unreadable(source: Installation, reason: str) -> UnsupportedError:
@@ -222,7 +231,8 @@ def _labels(path: Path) -> "tuple[list[str], Array, list[str]]":
     """Return a file's codes in order, the rows they come from, and the names of its columns."""
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as file:
+    # Given a path, it would leave a damaged file open.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         codes = [str(code) for code in file["langs"]]
         names = [str(name) for name in file["feats"]]
     if any(len(code) != 3 or not code.isascii() for code in codes):

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from fractions import Fraction
 from importlib import import_module
+from importlib.util import module_from_spec
 from typing import Any
 
 from ..errors import UnsupportedError
 from .backend import Kind
 from .codes import Located
-from .lang2vec_data import installation
+from .lang2vec_data import installation, package
 from .uriel import Uriel
 
 DECIMALS: dict[Kind, int] = {"syntactic": 2, "geographic": 1, "genetic": 4}
@@ -31,8 +32,8 @@ class Lang2vec:
 
     name = "lang2vec"
 
-    def __init__(self) -> None:
-        self._uriel = Uriel()
+    def __init__(self, uriel: Uriel | None = None) -> None:
+        self._uriel = Uriel() if uriel is None else uriel
         self._module = _module()
         self._known = frozenset(self._module.DISTANCE_LANGUAGES)
 
@@ -117,9 +118,19 @@ def _module() -> Any:
     try:
         # It prints while it is imported.
         with redirect_stdout(sys.stderr):
+            _import_package()
             return import_module("lang2vec.lang2vec")
     except (ImportError, OSError) as error:
         raise UnsupportedError(
             f"lang2vec {source.version} cannot be imported: {error}",
             hint="it needs setuptools<81 for pkg_resources; the backend 'uriel' does without",
         ) from error
+
+
+def _import_package() -> None:
+    """Import the package itself, where the command's own folder has a script of the same name."""
+    spec = package()
+    if "lang2vec" not in sys.modules and spec is not None and spec.loader is not None:
+        module = module_from_spec(spec)
+        sys.modules["lang2vec"] = module
+        spec.loader.exec_module(module)

@@ -80,13 +80,14 @@ def select(
         evidence.require(kind)
     fit = sorted(known(evidence, kinds), key=lambda row: (order(row), row.tag))
     judged = [(row, *judge(row)) for row in fit]
+    seen = {row.tag for row in fit}
     rest: list[tuple[Row, Status, str]] = []
     for row in evidence.rows:
         if row.tag == target.tag:
             continue
         if row.code == target.code:
             rest.append((row, "same", f"the target's own language ({row.code}), left out"))
-        elif row not in fit:
+        elif row.tag not in seen:
             reasons = [evidence.missing(row, kind) for kind in kinds] or [row.reason]
             rest.append((row, "unknown", next(filter(None, reasons))))
     judged.sort(key=lambda entry: entry[1] != "chosen")

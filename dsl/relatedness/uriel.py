@@ -9,6 +9,7 @@ were held against 2,250 pairs of it.
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from operator import sub
 
 from .backend import Kind
 from .cache import snapshot
@@ -123,17 +124,19 @@ def geographic(facts: Snapshot, one: str, other: str) -> Fraction:
     reaches it where a point lies in line with both: it is at most 0.002 short of URIEL's number.
     """
     here, there = facts.geography(one) or (), facts.geography(other) or ()
-    return Fraction(max(abs(a - b) for a, b in zip(here, there, strict=True)), _UNIT)
+    return Fraction(max(map(abs, map(sub, here, there))), _UNIT)
 
 
 def genetic(facts: Snapshot, one: str, other: str) -> Fraction:
     """Return how far up the family tree two languages meet, to four decimals.
 
     URIEL's number is the steps up from a language to where both meet, over the steps from it to
-    the root: 1 - shared / (ancestors + 1). It depends on the language one starts from (eng to slk
-    .9, slk to eng .8333), and lang2vec answers with one of the two. Here it is the larger one,
-    that of the deeper language: 1 - |A & B| / max(|A|, |B|) of the languages' ancestors and
-    themselves, which is symmetric and obeys the triangle inequality.
+    the root: 1 - shared / (ancestors + 1). It depends on where one starts (from English to where
+    it meets Slovak .9, the other way .8333), and lang2vec answers with one of the two. Here it is
+    the larger one, that of the deeper language: 1 - |A & B| / max(|A|, |B|) of both languages'
+    ancestors and themselves, which is symmetric and obeys the triangle inequality. It is the
+    larger of URIEL's numbers exactly, but for languages whose smallest clades lang2vec's features
+    lack (French, Portuguese; up to .12 too near).
     """
     if one == other:
         return Fraction(0)
