@@ -153,7 +153,7 @@ def test_a_right_file_is_read(tmp_path: Path) -> None:
 DTYPES = ["float32", "float16", "bfloat16", "float64", "int8", "uint8", "int64", "bool"]
 NAMES = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=12)
 SHAPES = st.lists(st.integers(0, 4), max_size=3)
-FEW = settings(max_examples=60, deadline=None, derandomize=True)
+FEW = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 @st.composite
@@ -253,7 +253,7 @@ def refused_or_read(content: bytes, path: Path) -> None:
 
 
 SCRIBBLES = settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
