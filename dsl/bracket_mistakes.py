@@ -107,8 +107,8 @@ def explain_value(place: Place) -> ParseError | None:
     if "VALUE" in place.accepts:
         quotable = place.at is not None and place.symbol not in (")", "]", ",", ";")
         return place.expected("a value", _QUOTE_HINT if quotable else None)
-    after_value = place.accepts & {"_COMMA", "_AND"} and not place.accepts & _NOT_AFTER_VALUE
-    if place.at is None or not after_value:
+    ended = "_AND" in place.accepts or {"_COMMA", "RSQB"} <= place.accepts
+    if place.at is None or not ended or place.accepts & _NOT_AFTER_VALUE:
         return None
     if place.noun == "query" and place.at.text in FIELDS:
         hint = f"conditions are joined by 'and' and 'or'; {_QUOTE_HINT}"

@@ -12,6 +12,7 @@ from .bracket_mistakes import (
 )
 from .characters import character_error
 from .errors import ParseError, quoted
+from .fields import FIELDS
 from .place import OPERAND_KINDS, Place, expected_words
 from .tokens import Scan, Token
 
@@ -211,7 +212,10 @@ def _condition(place: Place) -> ParseError | None:
             span=place.before.span,
             source=place.scan.source,
         )
-    if "COMPARE" in place.accepts and found.isascii() and found not in "()&|!":
+    if "COMPARE" in place.accepts and FIELDS.get(field) == "flag":
+        return place.expected(f"'and' or 'or' after {quoted(field)}")
+    junk = place.at.kind == "symbol" and not found.isascii()
+    if "COMPARE" in place.accepts and not junk and found not in "()&|!":
         hint = f"did you mean {field} = {found}?" if place.at.kind in OPERAND_KINDS else None
         if found == ":" or found.lower() in _COMPARING_WORDS:
             hint = f"write {field} = ... for what it is, {field} ~ ... for what it contains"

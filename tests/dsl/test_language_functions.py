@@ -49,6 +49,7 @@ EXAMPLES = {
     "only": 'only(task[en], modules="q_proj")',
     "layers": "layers(task[en], first=0, last=3)",
     "exact": "exact(task[en] + lm[pt])",
+    "weighted": 'weighted(task[*], to="pt-BR", by=mean)',
     "related": "mean(task[related(yo, syntactic=0.7, geographic=0.3, preset=table5)])",
     "nearest": "mean(task[nearest(yo, 3, by=mean)])",
     "family": "mean(task[family(yo)])",
@@ -68,9 +69,10 @@ def test_signatures() -> None:
         "only(x, modules=...)",
         "layers(x, first=..., last=...)",
         "exact(x)",
-        "related(T, syntactic=0.7, geographic=0.3, preset=...)",
-        "nearest(T, k, by=syntactic)",
-        "family(T)",
+        "weighted(x, to, by=syntactic)",
+        "related(T, syntactic=0.7, geographic=0.3, preset=..., also=...)",
+        "nearest(T, k, by=syntactic, also=...)",
+        "family(T, also=...)",
     ]
 
 
