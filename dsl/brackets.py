@@ -73,6 +73,7 @@ def _check_argument(
         "scalar": "a number",
         "integer": "a whole number from 1 on",
         "word": f"one of {choices}" if len(parameter.choices) > 1 else f"only {choices}",
+        "head": "task, lm, any or a task of the catalogue",
     }[parameter.type]
     hint = f"it is written {function.signature}"
     match parameter.type, value:

@@ -94,9 +94,7 @@ def language_argument(expression: Expression, parameters: Parameters) -> str:
             try:
                 return normalize(code)
             except LanguageError as error:
-                raise LanguageError(
-                    error.message, span=expression.span, hint=error.hint
-                ) from error
+                raise LanguageError(error.message, span=expression.span, hint=error.hint) from error
     raise CheckError(
         "a language is taken here",
         span=expression.span,

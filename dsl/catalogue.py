@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import AmbiguousError, NotFoundError, Span, did_you_mean
 from .query import Condition
 from .reference import AdapterReference
+
+if TYPE_CHECKING:
+    from .relatedness import Selection
 
 
 class Candidate(Protocol):
@@ -77,27 +80,47 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What selectors mean when they do not say it themselves."""
+    """What selectors mean when they do not say it themselves.
+
+    Attributes:
+        task, base, peft: filters for selectors that have none on that field.
+        distances: where distances between languages come from; None for URIEL.
+    """
 
     task: str | None = None
     base: str | None = None
     peft: str | None = None
+    distances: str | None = None
 
     @property
     def stated(self) -> dict[str, str]:
         """The fields that are set."""
-        fields = {"task": self.task, "base": self.base, "peft": self.peft}
+        fields = {
+            "task": self.task,
+            "base": self.base,
+            "peft": self.peft,
+            "distances": self.distances,
+        }
         return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The adapters that one selector or reference came to mean, and why these."""
+    """The adapters that one selector or reference came to mean, and why these.
+
+    Attributes:
+        selector: as it was written.
+        span: its place in the program.
+        why: the rule, in words.
+        adapters: the chosen versions, one a language.
+        selections: the evidence of each language function in it.
+    """
 
     selector: str
     span: Span
     why: str
     adapters: tuple[Candidate, ...]
+    selections: tuple[Selection, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:

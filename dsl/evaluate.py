@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TypeAlias
 
 from .arguments import bind_arguments
+from .calls import language_argument
 from .catalogue import Candidate, Catalogue, Choice, Context
-from .check import Checked
-from .errors import CheckError, DslError, Span
+from .check import Checked, check
+from .errors import CheckError, DslError, LimitError, Span
 from .functions import FUNCTION_BY_NAME
 from .number import bounded
+from .parameters import Parameters
 from .plan import DEFAULT_SEMANTICS, SEMANTICS, AdapterKey, LinearForm, ModuleFilter, Plan, collect
+from .recipes import BUILT_IN_BY_NAME, DEEPEST_RECIPES, Recipe
 from .resolve import Chooser
 from .syntax import (
     Call,
@@ -30,9 +33,10 @@ from .syntax import (
 
 @dataclass(frozen=True, slots=True)
 class AdapterSet:
-    """Several sums, one an adapter of a set."""
+    """Several sums, one an adapter of a set, with the language of each."""
 
     members: tuple[LinearForm, ...]
+    languages: tuple[str, ...]
 
 
 Value: TypeAlias = Fraction | LinearForm | AdapterSet
@@ -58,6 +62,7 @@ def evaluate(
     catalogue: Catalogue,
     context: Context | None = None,
     semantics: str | None = None,
+    recipes: Mapping[str, Recipe] = BUILT_IN_BY_NAME,
 ) -> Evaluation:
     """Resolve every selector and collect the program into its canonical form.
 
@@ -66,6 +71,7 @@ def evaluate(
         catalogue: where selectors and references look.
         context: what selectors mean when they do not say it themselves.
         semantics: wraps the whole program in the function of that name.
+        recipes: what may be called besides the functions of the language.
 
     Raises:
         NotFoundError, AmbiguousError: a selector or reference that is not exactly one adapter.
@@ -78,11 +84,9 @@ def evaluate(
         )
     program = checked.program
     chooser = Chooser(catalogue, program.source, checked.languages, context or Context())
-    walk = _Walk(checked, chooser)
+    walk = _Walk(checked, chooser, recipes)
     try:
-        for binding in program.bindings:
-            walk.bound[binding.name] = walk.value(binding.expression)
-        form = walk.adapter(program.expression)
+        form = walk.program()
         if semantics and form.semantics and semantics != form.semantics:
             raise CheckError(
                 f"the program says {form.semantics}(...), but {semantics} semantics are asked for",
@@ -107,9 +111,16 @@ class _Walk:
 
     checked: Checked
     chooser: Chooser
+    recipes: Mapping[str, Recipe]
+    depth: int = 0
     bound: dict[str, Value] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     known: dict[Selector | str, Choice] = field(default_factory=dict)
+
+    def program(self) -> LinearForm:
+        for binding in self.checked.program.bindings:
+            self.bound[binding.name] = self.value(binding.expression)
+        return self.adapter(self.checked.program.expression)
 
     def value(self, expression: Expression) -> Value:
         match expression:
@@ -154,7 +165,7 @@ class _Walk:
         forms = tuple(LinearForm.of(_key(adapter)) for adapter in choice.adapters)
         if isinstance(expression, Text) or self.checked.is_single(expression):
             return forms[0]
-        return AdapterSet(forms)
+        return AdapterSet(forms, tuple(adapter.languages[0] for adapter in choice.adapters))
 
     def _sum(self, expression: Sum) -> Value:
         first = self.value(expression.terms[0].expression)
@@ -195,10 +206,14 @@ class _Walk:
         return _scaled(operand, scalar, expression.span)
 
     def _call(self, expression: Call) -> Value:
+        if expression.function in self.recipes:
+            return self._recipe(expression, self.recipes[expression.function])
         function = FUNCTION_BY_NAME[expression.function]
         arguments = bind_arguments(expression, function)
         if function.parameters[0].variadic:
             return self._combined(expression, arguments[function.parameters[0].name])
+        if expression.function == "weighted":
+            return self._weighted(expression, arguments)
         form = self.adapter(arguments["x"][0])
         match expression.function:
             case "exact":
@@ -228,6 +243,56 @@ class _Walk:
             total.add(form, factor)
         return total
 
+    def _weighted(
+        self, expression: Call, arguments: Mapping[str, tuple[Expression, ...]]
+    ) -> LinearForm:
+        from . import relatedness
+
+        value = self.value(arguments["x"][0])
+        if not isinstance(value, AdapterSet):
+            raise CheckError("a set of adapters is expected here", span=expression.span)
+        by = arguments["by"][0] if "by" in arguments else None
+        weights = relatedness.weights(
+            self._language(arguments["to"][0]),
+            value.languages,
+            by.name if isinstance(by, Name) else "syntactic",  # type: ignore[arg-type]
+            relatedness.backend(self.chooser.context.distances or "uriel"),
+        )
+        total = LinearForm({}, value.members[0].semantics)
+        for language, member in zip(value.languages, value.members, strict=True):
+            total.add(member, weights[language])
+        return total
+
+    def _language(self, expression: Expression) -> str:
+        return language_argument(expression, Parameters(self.checked.languages))
+
+    def _recipe(self, call: Call, recipe: Recipe) -> LinearForm:
+        """A recipe's own program, with the call's arguments as its parameters."""
+        if self.depth >= DEEPEST_RECIPES:
+            raise LimitError(
+                f"recipes call each other more than {DEEPEST_RECIPES} deep", span=call.span
+            )
+        given = {one.name: one.default for one in recipe.parameters if one.default is not None}
+        for name, (value,) in bind_arguments(call, recipe.function).items():
+            parameter = recipe.function.parameter(name)
+            language = parameter is not None and parameter.type == "language"
+            given[name] = self._language(value) if language else str(self.scalar(value))
+        try:
+            functions = {name: one.function for name, one in self.recipes.items()}
+            checked = check(recipe.program, given, functions)
+            chooser = replace(self.chooser, source=recipe.text, languages=checked.languages)
+            inner = _Walk(checked, chooser, self.recipes, self.depth + 1)
+            form = inner.program()
+        except DslError as error:
+            if error.source is None:
+                error.span = error.span or recipe.program.expression.span
+                error.located(recipe.text)
+            if not error.message.startswith("in the recipe"):
+                error.message = f"in the recipe {recipe.label}: {error.message}"
+            raise
+        self.choices += inner.choices
+        return form
+
     def _members(self, expression: Expression) -> Iterator[LinearForm]:
         value = self.value(expression)
         if isinstance(value, AdapterSet):
@@ -250,7 +315,8 @@ def _scaled(value: Value, factor: Fraction, span: Span) -> Value:
     if isinstance(value, Fraction):
         return value * factor
     if isinstance(value, AdapterSet):
-        return AdapterSet(tuple(_scaled_form(member, factor, span) for member in value.members))
+        members = tuple(_scaled_form(member, factor, span) for member in value.members)
+        return AdapterSet(members, value.languages)
     return _scaled_form(value, factor, span)
 
 

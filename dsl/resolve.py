@@ -13,19 +13,11 @@ from fractions import Fraction
 import langcodes
 
 from .catalogue import Candidate, Catalogue, Choice, Context, find_reference, label
-from .errors import AmbiguousError, DslError, NotFoundError, Span, UnsupportedError, did_you_mean
+from .chosen_languages import Bracket
+from .errors import AmbiguousError, DslError, NotFoundError, Span, did_you_mean
 from .query import Condition
 from .reference import parse_reference
-from .syntax import (
-    AllLanguages,
-    Call,
-    Filter,
-    LanguageExpression,
-    LanguageSet,
-    Parameter,
-    Selector,
-    Tag,
-)
+from .syntax import AllLanguages, Filter, LanguageExpression, Parameter, Selector, Tag
 
 KIND_HEADS = ("task", "lm", "any")
 _SHOWN_CANDIDATES = 8
@@ -104,14 +96,24 @@ class Chooser:
         by_language: dict[str, list[Candidate]] = {}
         for candidate in fitting:
             by_language.setdefault(candidate.languages[0], []).append(candidate)
-        chosen = sorted(_language_set(selector.languages, by_language, self.languages))
+        bracket = Bracket(
+            tuple(sorted(by_language)), self.languages, self.context.distances, self._has
+        )
+        chosen = sorted(bracket.languages(selector.languages))
         if not chosen:
             raise self._nothing(selector, text, None)
         missing = [language for language in chosen if language not in by_language]
         if missing:
             raise self._nothing(selector, text, missing[0])
         adapters = tuple(_only_one(by_language[language], text, language) for language in chosen)
-        return Choice(text, selector.span, self._why(selector, ", ".join(chosen)), adapters)
+        why = self._why(selector, ", ".join(chosen))
+        return Choice(text, selector.span, why, adapters, tuple(bracket.selections))
+
+    def _has(self, head: str) -> set[str]:
+        """The languages for which a head has an adapter, in this context."""
+        nowhere = Span(0, 0)
+        everything = Selector(head, AllLanguages(nowhere), (), None, nowhere)
+        return {item.languages[0] for item in self._fitting(everything, None)}
 
     def _single_language(self, languages: LanguageExpression) -> str | None:
         if isinstance(languages, Tag):
@@ -236,38 +238,6 @@ def _filter_value(value: object) -> str:
     text = str(value)
     bare = isinstance(value, int | float) or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", text)
     return text if bare else f'"{text}"'
-
-
-def _language_set(
-    expression: LanguageExpression,
-    available: Mapping[str, object],
-    parameters: Mapping[str, str],
-) -> set[str]:
-    match expression:
-        case Tag(normal=normal):
-            return {normal}
-        case Parameter(name=name):
-            return {parameters[name]}
-        case AllLanguages():
-            return set(available)
-        case LanguageSet(operator=operator, operands=operands):
-            first, *rest = (_language_set(item, available, parameters) for item in operands)
-            for other in rest:
-                first = (
-                    first | other
-                    if operator == "|"
-                    else first & other
-                    if operator == "&"
-                    else first - other
-                )
-            return first
-        case Call(function=function, span=span):
-            raise UnsupportedError(
-                f"{function}() needs language distances, which this version does not read yet",
-                span=span,
-                hint="name the languages: task[en|ar]",
-            )
-    raise UnsupportedError(f"not a set of languages: {expression!r}")
 
 
 def _is_variant(tag: str, wanted: str) -> bool:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..store import Added, BlobStore, Catalog, VersionRecord
+from ..store import (
+    GRACE,
+    Added,
+    BlobStore,
+    Catalog,
+    Collected,
+    Examination,
+    Lineage,
+    VersionRecord,
+    Withdrawn,
+    collect,
+)
 from .errors import SourceError
 from .home import Home, find_home
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .composition import Compiled, Explanation
-    from .fsck import FsckReport
+    from ..dsl.recipes import Recipe
+    from .composition import Compiled, Explanation, Request
+    from .renewal import Outdated
     from .result import Composed
     from .verification import Verification
 
@@ -191,6 +204,7 @@ class AdapterHub:
         task: str | None = None,
         base: str | None = None,
         peft: str | None = None,
+        distances: str | None = None,
         result_language: str | Sequence[str] | None = None,
         result_task: str | None = None,
         license: str | None = None,
@@ -206,6 +220,7 @@ class AdapterHub:
             semantics: what `+` means: `elementwise` (default) or `exact`.
             dtype: `float32`, `float16` or `bfloat16`; default that of the inputs.
             task, base, peft: what selectors mean that do not say it themselves.
+            distances: between languages: `uriel` (default), `lang2vec`, or a TSV file.
             result_language, result_task, license, note: what is recorded of the result.
 
         Raises:
@@ -216,7 +231,9 @@ class AdapterHub:
         from .provenance import languages_given
         from .result import Result, carry_out
 
-        compiled = self._compile(expression, parameters, semantics, dtype, task, base, peft)
+        compiled = self._compile(
+            _request(expression, parameters, semantics, dtype, task, base, peft, distances)
+        )
         given = languages_given(result_language) or ()
         if name is None and output is None:
             name = f"composed-{compiled.evaluation.plan.digest[:12]}"
@@ -241,6 +258,7 @@ class AdapterHub:
         task: str | None = None,
         base: str | None = None,
         peft: str | None = None,
+        distances: str | None = None,
     ) -> Explanation:
         """What an expression means here and now: choices, canonical sum, size; reads no tensor.
 
@@ -249,7 +267,11 @@ class AdapterHub:
         """
         from .composition import explain
 
-        return explain(self._compile(expression, parameters, semantics, dtype, task, base, peft))
+        return explain(
+            self._compile(
+                _request(expression, parameters, semantics, dtype, task, base, peft, distances)
+            )
+        )
 
     def verify(self, target: str | Path) -> Verification:
         """Prove a folder or a catalogued version: digests first, then made again and compared.
@@ -279,6 +301,7 @@ class AdapterHub:
         task: str | None = None,
         base: str | None = None,
         peft: str | None = None,
+        distances: str | None = None,
     ) -> dict[str, Tensor]:
         """The composed tensors in memory, as `peft.set_peft_model_state_dict` takes them.
 
@@ -287,29 +310,130 @@ class AdapterHub:
         """
         from ..dsl.execute import state_dict
 
-        compiled = self._compile(expression, parameters, semantics, dtype, task, base, peft)
+        compiled = self._compile(
+            _request(expression, parameters, semantics, dtype, task, base, peft, distances)
+        )
         return state_dict(compiled.recipe)
 
-    def fsck(self) -> FsckReport:
+    def fsck(self) -> Examination:
         """Whether catalogue and weights agree: every blob rehashed, every reference followed."""
         from .fsck import check_all
 
         return check_all(self.catalog, self.blobs)
 
-    def _compile(
-        self,
-        expression: str,
-        parameters: Mapping[str, str] | None,
-        semantics: str | None,
-        dtype: str | None,
-        task: str | None,
-        base: str | None,
-        peft: str | None,
-    ) -> Compiled:
-        from ..dsl.catalogue import Context
-        from .composition import Request, compile_request
+    def lineage(self, reference: str, *, descendants: bool = False) -> Lineage:
+        """What a version was made of, or what was made of it, to the last generation.
 
-        request = Request(
-            expression, dict(parameters or {}), semantics, dtype, Context(task, base, peft)
+        Raises:
+            NotFoundError, AmbiguousError: not exactly one version.
+        """
+        record = self.show(reference)
+        if descendants:
+            return self.catalog.descendants(record.name, record.version)
+        return self.catalog.ancestors(record.name, record.version)
+
+    def withdraw(self, reference: str, reason: str) -> Withdrawn:
+        """Mark a version as one that selectors leave out; it is kept and can still be named.
+
+        Args:
+            reference: a version, such as `lm-pt@v2`.
+            reason: why; a person reads it wherever the version turns up.
+
+        Returns:
+            The version, and everything that was made of it.
+        """
+        record = self.show(reference)
+        return self.catalog.withdraw(record.name, record.version, reason)
+
+    def outdated(self, name: str | None = None) -> list[Outdated]:
+        """The compositions that would come out differently today, and why.
+
+        Args:
+            name: only the latest version of this name.
+        """
+        from .renewal import find_outdated
+
+        return find_outdated(self.catalog, name)
+
+    def compose_again(self, reference: str) -> tuple[Composed, tuple[str, ...]]:
+        """Compose what a version says from today's adapters, as the next version of its name.
+
+        Returns:
+            The composition, and the summands that changed (`- ` before, `+ ` now).
+
+        Raises:
+            SourceError: the version was not composed. DslError: as `compose`.
+        """
+        from .renewal import changes_since, request_again
+        from .result import Result, carry_out
+
+        record = self.show(reference)
+        compiled = self._compile(request_again(record))
+        result = Result(
+            name=record.name,
+            languages=record.languages,
+            languages_given=record.languages_given,
+            task=record.task,
+            license=record.license,
+            note=record.note,
         )
+        composed = carry_out(self.catalog, self.blobs, compiled, result)
+        return composed, changes_since(record, compiled.evaluation)
+
+    def recipes(self) -> dict[str, Recipe]:
+        """All recipes by name: the built-in ones and the latest version of every saved one."""
+        from .cookbook import recipes_of
+
+        return recipes_of(self.catalog)
+
+    def save_recipe(
+        self, name: str, expression: str, parameters: Sequence[tuple[str, str | None]] = ()
+    ) -> tuple[Recipe, bool]:
+        """Keep a named expression as the next version of its name.
+
+        Args:
+            name: how it is called in expressions.
+            expression: `$T` in it is a language parameter, an unbound name a scalar one.
+            parameters: their order and defaults (None: required); those left out follow.
+
+        Returns:
+            The recipe, and whether it is new.
+        """
+        from .cookbook import save_recipe
+
+        return save_recipe(self.catalog, name, expression, parameters)
+
+    def recipe(self, name: str) -> Recipe:
+        """One recipe: `add`, `mine`, `mine@v2`."""
+        from .cookbook import find_recipe
+
+        return find_recipe(self.catalog, name)
+
+    def remove_recipe(self, name: str) -> None:
+        """Remove a saved recipe; what was composed by it keeps its lock."""
+        from .cookbook import remove_recipe
+
+        remove_recipe(self.catalog, name)
+
+    def gc(self, grace: timedelta = GRACE) -> Collected:
+        """Remove weights that nothing refers to and dead writers' files, after a grace period."""
+        return collect(self.catalog, self.blobs, grace=grace)
+
+    def _compile(self, request: Request) -> Compiled:
+        from .composition import compile_request
+
         return compile_request(self.catalog, self.blobs, request)
+
+
+def _request(
+    expression: str,
+    parameters: Mapping[str, str] | None,
+    semantics: str | None,
+    dtype: str | None,
+    *context: str | None,
+) -> Request:
+    """A request of the arguments that compose, explain and state_dict share."""
+    from ..dsl.catalogue import Context
+    from .composition import Request
+
+    return Request(expression, dict(parameters or {}), semantics, dtype, Context(*context))

@@ -14,6 +14,7 @@ from ..dsl.print import print_program
 from ..dsl.recipe import Operand, Recipe, prepare
 from ..dsl.syntax import Program
 from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
+from .cookbook import recipes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,25 @@ def compile_request(catalog: Catalog, blobs: BlobStore, request: Request) -> Com
         DslError: every way in which a program can be wrong or impossible.
     """
     program = parse(request.expression)
-    checked = check(program, request.parameters)
-    evaluation = evaluate(checked, catalog, request.context, request.semantics)
+    evaluation = resolve_request(catalog, request, program)
     parents: dict[AdapterKey, VersionRecord] = {}
     for key, candidate in evaluation.adapters.items():
         parents[key] = catalog.get(candidate.name, candidate.version)
     operands = {key: operand(record, blobs) for key, record in parents.items()}
     recipe = prepare(evaluation.plan, operands, request.dtype)
     return Compiled(request, program, evaluation, parents, recipe)
+
+
+def resolve_request(catalog: Catalog, request: Request, program: Program) -> Evaluation:
+    """What a parsed request means in a catalogue at this moment.
+
+    Raises:
+        DslError: it cannot mean an adapter, or what it selects is not there.
+    """
+    recipes = recipes_of(catalog)
+    functions = {name: recipe.function for name, recipe in recipes.items()}
+    checked = check(program, request.parameters, functions)
+    return evaluate(checked, catalog, request.context, request.semantics, recipes)
 
 
 def operand(record: VersionRecord, blobs: BlobStore) -> Operand:

@@ -1,49 +1,19 @@
-"""Proving that catalogue and weights agree."""
+"""Proving that catalogue and weights agree: the store's examination, and the configurations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from ..dsl.configuration import config_digest
-from ..store import BlobError, BlobStore, Catalog
+from ..store import BlobStore, Catalog, Examination, examine
 
 
-@dataclass(frozen=True, slots=True)
-class FsckReport:
-    """What a full check found.
-
-    Attributes:
-        checked: versions and blobs that were looked at.
-        problems: damage: a person must act. Empty when all is well.
-        unreferenced: digests of blobs that no version refers to; harmless.
-        temporaries: files of writers that were interrupted; harmless.
-    """
-
-    checked: int
-    problems: tuple[str, ...]
-    unreferenced: tuple[str, ...]
-    temporaries: tuple[str, ...]
-
-
-def check_all(catalog: Catalog, blobs: BlobStore) -> FsckReport:
-    """Rehash every blob and follow every reference."""
-    problems: list[str] = []
-    stored = set(blobs.digests())
-    records = catalog.find(("and", ()), latest=False)
-    for record in records:
-        if record.digest not in stored:
-            problems.append(f"the weights of {record.label} are missing (sha256 {record.digest})")
-        if config_digest(record.config) != record.config_digest:
-            problems.append(f"the configuration of {record.label} was changed")
-    for digest in sorted(stored):
-        try:
-            blobs.verify(digest)
-        except BlobError as error:
-            problems.append(str(error))
-    unreferenced = sorted(stored - set(catalog.referenced_digests()))
-    return FsckReport(
-        checked=len(records) + len(stored),
-        problems=tuple(problems),
-        unreferenced=tuple(unreferenced),
-        temporaries=tuple(str(path) for path in blobs.temporaries()),
+def check_all(catalog: Catalog, blobs: BlobStore) -> Examination:
+    """Rehash all weights that a version refers to, and every configuration."""
+    examined = examine(catalog, blobs)
+    changed = tuple(
+        f"{record.label}: its configuration was changed"
+        for record in catalog.find(latest=False)
+        if config_digest(record.config) != record.config_digest
     )
+    return replace(examined, problems=examined.problems + changed)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..dsl.catalogue import Context, label
-from ..dsl.check import check
 from ..dsl.errors import DslError
-from ..dsl.evaluate import Evaluation, evaluate
+from ..dsl.evaluate import Evaluation
 from ..dsl.lock import Lock, lock_from_json
 from ..dsl.parse import parse
 from ..dsl.plan import AdapterKey, Plan, Term, readable
 from ..store import Catalog, VersionRecord
-from .composition import Request
+from .composition import Request, resolve_request
 from .errors import SourceError
 
 
@@ -82,6 +81,13 @@ def difference(before: Plan, after: Plan, names: Mapping[AdapterKey, str]) -> tu
     return (*removed, *added)
 
 
+def changes_since(record: VersionRecord, evaluation: Evaluation) -> tuple[str, ...]:
+    """The summands that differ between a composed version and an evaluation of today."""
+    lock = lock_of(record)
+    names = {**lock_names(lock), **evaluation_names(evaluation)}
+    return difference(lock.plan, evaluation.plan, names)
+
+
 def lock_names(lock: Lock) -> dict[AdapterKey, str]:
     """What a lock calls its adapters."""
     return {adapter.key: f"{adapter.name}@v{adapter.version}" for adapter in lock.adapters}
@@ -102,14 +108,12 @@ def _compared(catalog: Catalog, record: VersionRecord) -> Outdated:
     lock = lock_of(record)
     reasons = _withdrawn_parents(catalog, record)
     try:
-        checked = check(parse(request.expression), request.parameters)
-        evaluation = evaluate(checked, catalog, request.context, request.semantics)
+        evaluation = resolve_request(catalog, request, parse(request.expression))
     except DslError as error:
         return Outdated(record, (), (*reasons, f"it cannot be resolved any more: {error.message}"))
     if evaluation.plan.digest == lock.plan.digest:
         return Outdated(record, (), tuple(reasons))
-    names = {**lock_names(lock), **evaluation_names(evaluation)}
-    changes = difference(lock.plan, evaluation.plan, names)
+    changes = changes_since(record, evaluation)
     reasons += _moves(lock, evaluation)
     return Outdated(record, changes, tuple(reasons))
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
-
 from isogloss.dsl.errors import (
     AmbiguousError,
     CheckError,
@@ -19,6 +17,7 @@ from isogloss.dsl.errors import (
 )
 from isogloss.hub import AdapterHub, IntegrityError, OutputError, SourceError
 from isogloss.store import UnknownVersionError
+from safetensors.torch import load_file
 
 WriteLora = Callable[..., Path]
 EXPRESSION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
@@ -250,9 +249,11 @@ def test_a_flipped_byte_in_stored_weights_is_found_and_named(
 
 def test_a_parent_that_is_not_here_is_named(stocked: AdapterHub, tmp_path: Path) -> None:
     stocked.compose(EXPRESSION, output=tmp_path / "out")
-    with AdapterHub.init(tmp_path / "elsewhere") as other:
-        with pytest.raises(UnknownVersionError, match="lm-"):
-            other.verify(tmp_path / "out")
+    with (
+        AdapterHub.init(tmp_path / "elsewhere") as other,
+        pytest.raises(UnknownVersionError, match="lm-"),
+    ):
+        other.verify(tmp_path / "out")
 
 
 def test_the_card_and_the_configuration_are_good_ones(stocked: AdapterHub, tmp_path: Path) -> None:
