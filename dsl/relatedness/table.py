@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 from zlib import crc32
 
-from ..errors import LanguageError, ParseError, UnsupportedError, did_you_mean, quoted
+from ..errors import LanguageError, ParseError, UnsupportedError, quoted
 from ..languages import normalize
 from .backend import KINDS, Kind
 from .codes import Located, three_letters
@@ -83,10 +83,11 @@ class Table:
         tag = normalize(language)
         code = tag if tag in self._languages else self._own_by_code.get(three_letters(tag))
         if code is None:
+            own = three_letters(tag)
+            near = [one for one in self.languages() if three_letters(one) == own]
             raise UnsupportedError(
                 f"the table of distances has no language {quoted(language)}",
-                hint=did_you_mean(tag, self._languages)
-                or f"it has {' '.join(self.languages()[:12])}",
+                hint=f"it has {' '.join(near or self.languages()[:20])}",
             )
         return Located(language, tag, code)
 
