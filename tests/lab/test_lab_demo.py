@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def test_the_equation_by_hand_agrees_with_peft_and_notices_a_wrong_coefficient(
     tmp_path: Path,
 ) -> None:
     pairs = read_pairs(shipped("en"))
-    train_task(tiny_llama(), byte_tokenizer(), pairs, tmp_path / "task-en", SETTINGS)
+    settings = replace(SETTINGS, steps=5)
+    train_task(tiny_llama(), byte_tokenizer(), pairs, tmp_path / "task-en", settings)
     tokens = torch.tensor([[1, 50, 60, 70]])
     with torch.no_grad():
         loaded = PeftModel.from_pretrained(tiny_llama(), tmp_path / "task-en")(tokens).logits
