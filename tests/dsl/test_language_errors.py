@@ -1,10 +1,13 @@
 """How errors show their place, and the family they belong to."""
 
 import pickle
+from fractions import Fraction
 
 import pytest
 from isogloss.dsl import errors
 from isogloss.dsl.errors import CheckError, DslError, ParseError, Span, did_you_mean, quoted
+from isogloss.dsl.number import fraction_text
+from isogloss.dsl.parse import parse
 
 
 def shown(source: str, start: int, end: int) -> list[str]:
@@ -118,3 +121,27 @@ def test_errors_travel_between_processes() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert isinstance(again, CheckError)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Fraction(0), "0"),
+        (Fraction(3, 10), "0.3"),
+        (Fraction(-5, 1), "-5"),
+        (Fraction(1, 3), "1/3"),
+        (Fraction(10**13, 3), "about 3.33333e+12"),
+        (Fraction(10**400 + 1, 3), "a huge number"),
+        (Fraction(10) ** 30, "1e30"),
+        (Fraction(1, 10**30), "1e-30"),
+    ],
+)
+def test_numbers_in_messages_are_short(value: Fraction, text: str) -> None:
+    assert fraction_text(value) == text
+
+
+def test_half_a_character_is_refused_in_words() -> None:
+    with pytest.raises(ParseError, match="not valid UTF-8") as caught:
+        parse('task[en] + "\ud800"')
+    str(caught.value).encode()
+    assert caught.value.column == 13
