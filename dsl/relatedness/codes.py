@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from importlib.resources import files
 from types import MappingProxyType
 
 from ..errors import LanguageError, UnsupportedError, did_you_mean, quoted
 from ..languages import normalize
+from .shipped import rows
 
 _LANGUAGE_SUBTAG = re.compile("[a-z]{2,3}")
 _NO_LANGUAGE = frozenset({"art", "mis", "mul", "und", "zxx"})
@@ -39,9 +39,9 @@ def stand_ins() -> MappingProxyType[str, tuple[str, str]]:
     They are the 62 macrolanguages of ISO 639-3, of which most are groups of languages without data
     of their own in URIEL, and codes that have replaced the one that the data still have.
     """
-    text = files(__package__).joinpath("codes.tsv").read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
-    return MappingProxyType({language: (code, reason) for language, code, reason in rows[1:]})
+    return MappingProxyType(
+        {language: (code, reason) for language, code, reason in rows("codes.tsv")}
+    )
 
 
 def locate(language: str, has: Callable[[str], bool]) -> Located:

@@ -8,13 +8,13 @@ nor the network; an HTML map carries all its scripts with it. The outlines of th
 import math
 from functools import lru_cache
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckError, UnsupportedError, quoted
 from .evidence import Row
 from .selection import Selection, shown
+from .shipped import rows
 
 _SUFFIXES = (".html", ".png")
 _TARGET, _CHOSEN, _MISS = "target", "chosen", "nearest misses"
@@ -223,13 +223,10 @@ def _circle(centre: tuple[float, float], radius: float) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _land() -> dict[str, Any]:
-    text = files(__package__).joinpath("land.tsv").read_text(encoding="utf-8")
     polygons: dict[str, list[list[list[float]]]] = {}
-    for line in text.splitlines():
-        number, _, ring = line.partition("\t")
-        if number.isdigit():
-            points = [[float(part) for part in point.split(",")] for point in ring.split()]
-            polygons.setdefault(number, []).append(points)
+    for number, ring in rows("land.tsv"):
+        points = [[float(part) for part in point.split(",")] for point in ring.split()]
+        polygons.setdefault(number, []).append(points)
     return _feature("MultiPolygon", list(polygons.values()))
 
 

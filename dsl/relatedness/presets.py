@@ -1,10 +1,10 @@
 """Published choices of languages, offered by name."""
 
 from functools import lru_cache
-from importlib.resources import files
 from types import MappingProxyType
 
 from ..errors import CheckError, did_you_mean, quoted
+from .shipped import rows
 
 PRESETS = {"table5": "Table 5 of Chronopoulou et al. 2023"}
 """The presets and what each one is."""
@@ -25,6 +25,6 @@ def published(preset: str) -> MappingProxyType[str, tuple[str, ...]]:
             f"there is no preset {quoted(preset)}; there is {', '.join(PRESETS)}",
             hint=did_you_mean(preset, PRESETS),
         )
-    text = files(__package__).joinpath(f"{preset}.tsv").read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
-    return MappingProxyType({target: tuple(chosen.split()) for target, chosen in rows[1:]})
+    return MappingProxyType(
+        {target: tuple(chosen.split()) for target, chosen in rows(f"{preset}.tsv")}
+    )

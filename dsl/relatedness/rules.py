@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from ..errors import CheckError, UnsupportedError, quoted
+from ..number import fraction_text
 from .backend import KINDS, Backend, Kind, backend
 from .codes import stands_for
 from .evidence import Evidence, Measure, Row, Status, gather, kinds_of
@@ -71,12 +72,12 @@ def related(
         far = [kind for kind, limit in limits.items() if distance_of(row, kind) >= limit]
         verb = "is not" if far else "is"
         said = [
-            f"{kind} {shown(distance_of(row, kind))} {verb} under {_plain(limits[kind])}"
+            f"{kind} {shown(distance_of(row, kind))} {verb} under {fraction_text(limits[kind])}"
             for kind in far or limits
         ]
         return "outside" if far else "chosen", " and ".join(said)
 
-    stated = "".join(f", {kind}={_plain(limit)}" for kind, limit in limits.items())
+    stated = "".join(f", {kind}={fraction_text(limit)}" for kind, limit in limits.items())
     rule = f"related({evidence.target.language}{stated})"
     selection = select(evidence, rule, tuple(limits), excess, judge)
     return filled(replace(selection, radius=limits["geographic"]), tuple(limits))
@@ -216,12 +217,3 @@ def _threshold(kind: Kind, value: Number) -> Fraction:
     if not 0 <= exact <= 1:
         raise CheckError(f"{kind}={value} is no threshold; distances lie between 0 and 1")
     return exact
-
-
-def _plain(number: Fraction) -> str:
-    """Return the shortest decimal of a number.
-
-    >>> _plain(Fraction(3, 10))
-    '0.3'
-    """
-    return f"{float(number):g}"
