@@ -125,29 +125,24 @@ class BlobStore:
         with in_words(self.root), suppress(FileNotFoundError):
             self.place(digest).unlink()
 
-    def remove_if_older(self, digest: str, seconds: float) -> bool:
+    def remove_if_older(self, digest: str, seconds: float) -> int | None:
         """Remove the file that holds `digest` if nobody wrote it for so many seconds.
 
-        Returns whether it did.
+        Returns how many bytes it had, or None if it was not removed.
         """
         path = self.place(digest)
-        with in_words(self.root), self.locked(), suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime >= seconds:
-                path.unlink()
-                return True
-        return False
+        with in_words(self.root), self.locked():
+            return _unlink_if_older(path, seconds)
 
-    def remove_temporary(self, path: Path, seconds: float) -> bool:
+    def remove_temporary(self, path: Path, seconds: float) -> int | None:
         """Remove a temporary file if it was not written for so many seconds and its writer is gone.
 
-        Returns whether it did.
+        Returns how many bytes it had, or None if it was not removed.
         """
         with in_words(self.root), suppress(FileNotFoundError, BlockingIOError), path.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - path.stat().st_mtime >= seconds:
-                path.unlink()
-                return True
-        return False
+            return _unlink_if_older(path, seconds)
+        return None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -241,6 +236,17 @@ class BlobWriter:
         os.close(self._descriptor)
         with suppress(FileNotFoundError):
             self._temporary.unlink()
+
+
+def _unlink_if_older(path: Path, seconds: float) -> int | None:
+    try:
+        status = path.stat()
+        if time.time() - status.st_mtime < seconds:
+            return None
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    return status.st_size
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from .blobs import BlobStore
 from .catalog import Catalog
-from .errors import BlobError
 
 GRACE = timedelta(days=1)
 """Between writing weights and recording their version passes far less than this."""
@@ -33,25 +32,21 @@ def collect(catalog: Catalog, blobs: BlobStore, *, grace: timedelta = GRACE) -> 
     Raises StorageError when a file cannot be removed.
     """
     seconds = max(grace.total_seconds(), 0.0)
-    digests: list[str] = []
-    freed_bytes = 0
+    freed_by_digest: dict[str, int] = {}
 
     def remove(digest: str) -> None:
-        nonlocal freed_bytes
-        try:
-            size_bytes = blobs.size_bytes(digest)
-        except BlobError:
-            return  # Somebody else collects too.
-        if blobs.remove_if_older(digest, seconds):
-            digests.append(digest)
-            freed_bytes += size_bytes
+        size_bytes = blobs.remove_if_older(digest, seconds)
+        if size_bytes is not None:
+            freed_by_digest[digest] = size_bytes
 
-    stored = blobs.digests()
-    catalog.with_unreferenced(set(stored) - catalog.referenced_digests(), remove)
-    temporaries = []
-    for path in blobs.temporaries():
-        size_bytes = path.stat().st_size if path.exists() else 0
-        if blobs.remove_temporary(path, seconds):
-            temporaries.append(path)
-            freed_bytes += size_bytes
-    return Collected(tuple(digests), tuple(temporaries), freed_bytes)
+    catalog.with_unreferenced(set(blobs.digests()) - catalog.referenced_digests(), remove)
+    freed_by_path = {
+        path: size_bytes
+        for path in blobs.temporaries()
+        if (size_bytes := blobs.remove_temporary(path, seconds)) is not None
+    }
+    return Collected(
+        digests=tuple(freed_by_digest),
+        temporaries=tuple(freed_by_path),
+        freed_bytes=sum(freed_by_digest.values()) + sum(freed_by_path.values()),
+    )

@@ -12,10 +12,11 @@ from .errors import RecordError
 from .records import NewVersion
 
 # The name is what is compared under, a source is where a folder happened to lie, and the size
-# follows from the digest. A lock restates the rest, and the versions of the tools that composed do
-# not change what was composed.
+# follows from the digest. A lock restates the rest, the versions of the tools that composed do not
+# change what was composed, and a parent is its content, whatever it was called.
 _LEFT_OUT = ("name", "source", "size_bytes")
 _COMPOSITION_LEFT_OUT = ("lock", "tool_versions")
+_PARENT_LEFT_OUT = ("name", "version")
 
 
 def provenance_digest(version: NewVersion) -> str:
@@ -29,19 +30,24 @@ def provenance_digest(version: NewVersion) -> str:
     """
     what = f"{version.name!r}"
     canonical_json(version, what)
-    document = _plain(version)
-    for name in _LEFT_OUT:
-        del document[name]
+    document = _known(version, _LEFT_OUT)
     for name in ("alpha", "learning_rate"):
-        if document[name] is not None:
+        if name in document:
             document[name] = float(document[name])
     if version.composition is not None:
-        composition = _plain(version.composition)
-        for name in _COMPOSITION_LEFT_OUT:
-            del composition[name]
+        composition = _known(version.composition, _COMPOSITION_LEFT_OUT)
+        parents = version.composition.parents
+        composition["parents"] = [_known(parent, _PARENT_LEFT_OUT) for parent in parents]
         document["composition"] = composition
-    known = {name: value for name, value in document.items() if value not in (None, (), {})}
-    return sha256(canonical_json(known, what).encode("ascii")).hexdigest()
+    return sha256(canonical_json(document, what).encode("ascii")).hexdigest()
+
+
+def _known(record: object, left_out: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in _plain(record).items()
+        if name not in left_out and value not in (None, (), [], {})
+    }
 
 
 def canonical_json(document: Any, what: str) -> str:

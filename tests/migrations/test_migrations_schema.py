@@ -139,24 +139,22 @@ def test_making_twice_changes_nothing(empty_url: str, make_version: Make) -> Non
     assert schema.current(empty_url) == SCHEMA_REVISION
 
 
-def test_an_older_catalogue_is_told_so_and_left_alone(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_catalogue_is_told_so_and_left_alone(empty_url: str) -> None:
     Catalog.create(empty_url).close()
-    for module in ("revisions", "schema"):
-        place = f"isogloss.store.{module}"
-        monkeypatch.setattr(f"{place}.SCHEMA_REVISIONS", (*SCHEMA_REVISIONS, "9999_next"))
-        monkeypatch.setattr(f"{place}.SCHEMA_REVISION", "9999_next")
-    for door in (Catalog.open, Catalog.create):
-        with pytest.raises(SchemaError) as raised:
-            door(empty_url)
-        message = str(raised.value)
-        assert "was made by an older isogloss" in message
-        assert message.endswith(
-            f"(its tables are at {SCHEMA_REVISION}, this isogloss needs 9999_next): "
-            "run 'isogloss db upgrade'"
-        )
-    assert schema.current(empty_url) == SCHEMA_REVISION
+    for older in reversed(SCHEMA_REVISIONS[:-1]):
+        schema.downgrade(empty_url, older)
+        for door in (Catalog.open, Catalog.create):
+            with pytest.raises(SchemaError) as raised:
+                door(empty_url)
+            message = str(raised.value)
+            assert "was made by an older isogloss" in message
+            assert message.endswith(
+                f"(its tables are at {older}, this isogloss needs {SCHEMA_REVISION}): "
+                "run 'isogloss db upgrade'"
+            )
+        assert schema.current(empty_url) == older
+    schema.upgrade(empty_url)
+    Catalog.open(empty_url).close()
 
 
 def test_a_newer_catalogue_is_told_so_and_left_alone(empty_url: str) -> None:

@@ -134,14 +134,14 @@ def test_strangers_among_the_blobs_are_not_blobs(blobs: BlobStore) -> None:
 
 def test_only_what_is_old_is_removed(blobs: BlobStore) -> None:
     put(blobs, b"hello")
-    assert not blobs.remove_if_older(HELLO, 60)
+    assert blobs.remove_if_older(HELLO, 60) is None
     assert blobs.contains(HELLO)
     os.utime(blobs.path(HELLO), (1, 1))
     put(blobs, b"hello")
-    assert not blobs.remove_if_older(HELLO, 60)
+    assert blobs.remove_if_older(HELLO, 60) is None
     os.utime(blobs.path(HELLO), (1, 1))
-    assert blobs.remove_if_older(HELLO, 60)
-    assert not blobs.remove_if_older(HELLO, 60)
+    assert blobs.remove_if_older(HELLO, 60) == 5
+    assert blobs.remove_if_older(HELLO, 60) is None
     assert not blobs.contains(HELLO)
 
 
@@ -150,15 +150,15 @@ def test_the_temporary_of_a_writer_at_work_is_left_alone(blobs: BlobStore) -> No
         writer.write(b"hel")
         (temporary,) = blobs.temporaries()
         os.utime(temporary, (1, 1))
-        assert not blobs.remove_temporary(temporary, 0)
+        assert blobs.remove_temporary(temporary, 0) is None
         writer.write(b"lo")
         assert writer.commit().digest == HELLO
     left = blobs.root / "tmp" / "left"
     left.write_bytes(b"x")
-    assert not blobs.remove_temporary(left, 60)
+    assert blobs.remove_temporary(left, 60) is None
     os.utime(left, (1, 1))
-    assert blobs.remove_temporary(left, 60)
-    assert not blobs.remove_temporary(left, 60)
+    assert blobs.remove_temporary(left, 60) == 1
+    assert blobs.remove_temporary(left, 60) is None
     blobs.verify(HELLO)
 
 

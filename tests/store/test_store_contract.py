@@ -146,6 +146,9 @@ class TestAdding:
         assert catalog.add(composed(make_version)).created
         same = composition(lock={"other": 1}, tool_versions={"isogloss": "9"})
         assert not catalog.add(composed(make_version, composition=same)).created
+        renamed = tuple(replace(parent, name="x", version=9) for parent in composition().parents)
+        same = composition(parents=renamed)
+        assert not catalog.add(composed(make_version, composition=same)).created
         other = composition(expression="mean(task[en], lm[pt])")
         assert catalog.add(composed(make_version, composition=other)).version.version == 2
 
