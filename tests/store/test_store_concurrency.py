@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Thread
 
+import pytest
 from isogloss.store import BlobStore, Catalog, NewVersion
 
 PROCESSES = 16
@@ -105,11 +106,13 @@ def check(url: str, root: Path, told: list[list[str]], rounds: int) -> None:
         assert blobs.temporaries() == []
 
 
+@pytest.mark.slow
 def test_sixteen_processes_add_at_once(catalog_url: str, tmp_path: Path) -> None:
     root = tmp_path / "blobs"
     check(catalog_url, root, run_crowd(catalog_url, root, rounds=ROUNDS), ROUNDS)
 
 
+@pytest.mark.slow
 def test_sixteen_processes_make_the_catalogue_at_once(empty_url: str, tmp_path: Path) -> None:
     root = tmp_path / "blobs"
     check(empty_url, root, run_crowd(empty_url, root, rounds=1, door="create"), 1)

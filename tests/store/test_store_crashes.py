@@ -14,6 +14,8 @@ from isogloss.store import BlobStore, Catalog, collect, examine
 
 KILLS = 24
 
+pytestmark = pytest.mark.slow
+
 # One interpreter imports, then forks what is to be killed: at the n-th of all calls that Python
 # makes, or from outside after a while, which also hits what happens within a call.
 KILLER = textwrap.dedent(

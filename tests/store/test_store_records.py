@@ -34,8 +34,7 @@ def test_names_that_can_be_written_as_references(make_version: Make, name: str) 
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "a b", "a@v1", "-a", ".a", "/a", "a/", "a/b/c", "a/-b", "sha256:ab", 'a"', "a\n"]
-    + ["x" * 201],
+    ["", " ", "a b", "a@v1", "-a", ".a", "/a", "a/", "a/b/c", "sha256:ab", 'a"', "a\n", "x" * 201],
 )
 def test_names_that_cannot(make_version: Make, name: str) -> None:
     with pytest.raises(RecordError, match="write 'name' or 'owner/name'"):
@@ -98,13 +97,11 @@ def test_provenance_does_not_depend_on_how_it_is_written(make_version: Make) -> 
 
 def test_provenance_is_the_same_for_ever(make_version: Make) -> None:
     # Catalogues hold these digests: a change makes every adapter a new version when added again.
-    assert provenance_digest(make_version()) == (
-        "e7b9cdc035c6c121f1f43132a1a2289ea43fb4dfaafb17520b6b9c1891842325"
-    )
-    composed = make_version(kind="composed", languages=(), composition=COMPOSITION)
-    assert provenance_digest(composed) == (
-        "8a978ab4c45328351d0c5822702ea0abfd83d35e341bc28e55b82c368f000fe1"
-    )
+    plain = "e7b9cdc035c6c121f1f43132a1a2289ea43fb4dfaafb17520b6b9c1891842325"
+    assert provenance_digest(make_version()) == plain
+    new = make_version(kind="composed", languages=(), composition=COMPOSITION)
+    composed = "8a978ab4c45328351d0c5822702ea0abfd83d35e341bc28e55b82c368f000fe1"
+    assert provenance_digest(new) == composed
 
 
 def test_an_instant_needs_a_time_zone() -> None:
