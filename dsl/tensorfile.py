@@ -181,7 +181,7 @@ def _checked_metadata(metadata: Any, path: Path) -> Mapping[str, str]:
 
 def _entry(name: str, claim: Any, data_start: int, path: Path) -> TensorEntry:
     def wrong(what: str) -> WeightsError:
-        return WeightsError(f"{path}: tensor {quoted(name)}: {what}")
+        return WeightsError(f"{path}: tensor {quoted(name, 200)}: {what}")
 
     if not name.isprintable():
         raise wrong("the name has characters that cannot be printed")
@@ -223,13 +223,13 @@ def _check_ranges(
     for entry in sorted(entries, key=lambda entry: (entry.start, entry.end)):
         if entry.end > size_bytes:
             raise WeightsError(
-                f"{path} is truncated: tensor {quoted(entry.name)} ends at byte {entry.end}, "
+                f"{path} is truncated: tensor {quoted(entry.name, 200)} ends at byte {entry.end}, "
                 f"but the file has only {size_bytes}"
             )
         if entry.start != position:
             what = "overlaps another" if entry.start < position else "leaves a hole before it"
             raise WeightsError(
-                f"{path}: tensor {quoted(entry.name)} {what}: "
+                f"{path}: tensor {quoted(entry.name, 200)} {what}: "
                 f"it begins at byte {entry.start}, expected {position}"
             )
         position = entry.end
@@ -299,7 +299,9 @@ def _copy(
         part = block[: min(left, len(block))]
         _fill(part, file, path)
         if entry.dtype in _EXPONENTS and not _finite(part, entry.dtype):
-            raise WeightsError(f"{path}: tensor {quoted(entry.name)} holds a NaN or an infinity")
+            raise WeightsError(
+                f"{path}: tensor {quoted(entry.name, 200)} holds a NaN or an infinity"
+            )
         write(part)
         left -= len(part)
 
