@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .errors import DAMAGED, note, report
-from .options import Settings, json_option
+from .options import Folder, Settings, Text, json_option, text_option
 from .output import print_json, print_text
 from .records import full_json, print_record, print_records, summary_json
 
@@ -42,39 +42,39 @@ Examples:
   isogloss add ./runs/mt --kind task --task translation --language en,yo
 """
 )
-@click.argument("source", type=click.Path(path_type=Path), metavar="FOLDER")
+@click.argument("source", type=Folder(), metavar="FOLDER")
 @click.option(
     "--kind",
     type=click.Choice(("task", "lm")),
     required=True,
     help="task: trained on labelled data of a task; lm: on plain text of a language.",
 )
-@click.option(
+@text_option(
     "--language",
     metavar="CODE",
     multiple=True,
     help="Language, as an ISO 639 or BCP 47 code (en, yor, pt-BR). Repeat it, or join codes by"
     " commas, for an adapter that was trained on several.  [default: from the folder]",
 )
-@click.option("--task", metavar="TASK", help="Its task, such as xlsum.")
-@click.option(
+@text_option("--task", metavar="TASK", help="Its task, such as xlsum.")
+@text_option(
     "--name",
     metavar="NAME",
     help="NAME or OWNER/NAME in the catalogue.  [default: TASK-CODE or lm-CODE]",
 )
-@click.option("--dataset", metavar="NAME", help="Data set that it was trained on.")
-@click.option("--dataset-revision", metavar="REVISION", help="Revision of the data set.")
-@click.option("--objective", help="Training objective, such as prefix-lm.")
-@click.option("--base", metavar="MODEL", help="Base model.  [default: from adapter_config.json]")
-@click.option("--base-revision", metavar="REVISION", help="Commit of the base model.")
+@text_option("--dataset", metavar="NAME", help="Data set that it was trained on.")
+@text_option("--dataset-revision", metavar="REVISION", help="Revision of the data set.")
+@text_option("--objective", help="Training objective, such as prefix-lm.")
+@text_option("--base", metavar="MODEL", help="Base model.  [default: from adapter_config.json]")
+@text_option("--base-revision", metavar="REVISION", help="Commit of the base model.")
 @click.option("--steps", metavar="N", type=click.IntRange(min=0), help="Training steps.")
 @click.option(
     "--batch-size", metavar="N", type=click.IntRange(min=1), help="Examples in one training step."
 )
 @click.option("--learning-rate", metavar="X", type=float, help="Peak learning rate.")
 @click.option("--seed", metavar="N", type=int, help="Seed of the training.")
-@click.option("--license", help="Licence, such as apache-2.0.")
-@click.option("--note", help="Anything else worth knowing.")
+@text_option("--license", help="Licence, such as apache-2.0.")
+@text_option("--note", help="Anything else worth knowing.")
 @json_option
 @click.pass_obj
 def add(settings: Settings, /, source: Path, as_json: bool, **facts: Any) -> None:
@@ -116,12 +116,12 @@ and, or, not and parentheses. The fields are
 """
 )
 @click.argument("query", default="")
-@click.option("--language", metavar="CODE", help="Only this language.")
-@click.option("--task", metavar="TASK", help="Only this task.")
+@text_option("--language", metavar="CODE", help="Only this language.")
+@text_option("--task", metavar="TASK", help="Only this task.")
 @click.option("--kind", type=click.Choice(("task", "lm", "composed")), help="Only this kind.")
-@click.option("--base", metavar="MODEL", help="Only this base model.")
-@click.option("--peft", metavar="TYPE", help="Only this PEFT type, such as LORA.")
-@click.option("--sort", metavar="FIELD", help="Sort by a field; -FIELD sorts downwards.")
+@text_option("--base", metavar="MODEL", help="Only this base model.")
+@text_option("--peft", metavar="TYPE", help="Only this PEFT type, such as LORA.")
+@text_option("--sort", metavar="FIELD", help="Sort by a field; -FIELD sorts downwards.")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(min=1), help="List no more than this many."
 )
@@ -151,7 +151,7 @@ Examples:
   isogloss show sha256:9f86d081884c
 """
 )
-@click.argument("adapter")
+@click.argument("adapter", type=Text())
 @json_option
 @click.pass_obj
 def show(settings: Settings, /, adapter: str, as_json: bool) -> None:

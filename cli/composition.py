@@ -10,11 +10,14 @@ import click
 from .errors import DAMAGED, exit_code, warn
 from .options import (
     ExpressionCommand,
+    Folder,
     Settings,
+    Text,
     expression_argument,
     json_option,
     meaning_options,
     read_expression,
+    text_option,
 )
 from .output import Column, print_fields, print_json, print_table, print_text, print_title, size
 from .records import parents_json, print_parents
@@ -66,7 +69,7 @@ Examples:
 """,
 )
 @expression_argument
-@click.option(
+@text_option(
     "--name",
     metavar="NAME",
     help="Put the result into the catalogue under NAME or OWNER/NAME.  [default without --output:"
@@ -74,20 +77,20 @@ Examples:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     metavar="FOLDER",
     help="Write the result as a PEFT folder; it must not exist yet, or be empty.",
 )
 @meaning_options
-@click.option(
+@text_option(
     "--result-language",
     metavar="CODE",
     multiple=True,
     help="Language that the result is for. May be repeated.",
 )
-@click.option("--result-task", metavar="TASK", help="Task that the result is for.")
-@click.option("--license", help="Licence of the result.")
-@click.option("--note", help="Anything else worth knowing about the result.")
+@text_option("--result-task", metavar="TASK", help="Task that the result is for.")
+@text_option("--license", help="Licence of the result.")
+@text_option("--note", help="Anything else worth knowing about the result.")
 @json_option
 @click.pass_obj
 def compose(
@@ -122,7 +125,7 @@ Examples:
   isogloss verify acme/xlsum-yo@v2 --json
 """
 )
-@click.argument("target")
+@click.argument("target", type=Text())
 @json_option
 @click.pass_obj
 def verify(settings: Settings, /, target: str, as_json: bool) -> None:

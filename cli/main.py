@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 
 from .errors import INTERRUPTED, PIPE_CLOSED, exit_code, quiet_streams, report
-from .options import Settings
+from .options import Folder, Settings, text_option
 
 
 class Entry(NamedTuple):
@@ -146,12 +146,12 @@ def fail_usage(error: click.ClickException) -> NoReturn:
 )
 @click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(file_okay=False),
     envvar="ISOGLOSS_HOME",
     show_envvar=True,
     help="Folder of the catalogue and the weights.  [default: the platform's folder for data]",
 )
-@click.option(
+@text_option(
     "--database",
     metavar="URL",
     envvar="ISOGLOSS_DATABASE_URL",

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -46,6 +47,29 @@ class Settings:
         return find_home(self.home, self.database).database
 
 
+class Text(click.types.StringParamType):
+    """Text that is not empty: an empty one comes from a shell variable that is not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text, or fail if it is empty."""
+        if not str(value).strip():
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Folder(click.Path):
+    """The path of a folder, which need not be there; the hub says what is wrong with it."""
+
+    def __init__(self, file_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or fail if it is empty (which would mean the current folder)."""
+        if str(value) == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class ExpressionCommand(click.Command):
     """A command whose argument may begin with a minus: `isogloss compose '-lm[en] + task[en]'`."""
 
@@ -60,6 +84,8 @@ class ExpressionCommand(click.Command):
             ctx.ignore_unknown_options = True
             return super().parse_args(ctx, given)
 
+
+text_option = partial(click.option, type=Text())
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -144,15 +170,15 @@ def meaning_options(command: Decorated) -> Decorated:
                 type=click.Choice(DTYPES),
                 help="Number format of the result.  [default: that of the adapters]",
             ),
-            click.option(
+            text_option(
                 "--task",
                 metavar="TASK",
                 help="Task that task[..] and any[..] mean where they name none.",
             ),
-            click.option(
+            text_option(
                 "--base", metavar="MODEL", help="Base model that [..] means where it names none."
             ),
-            click.option(
+            text_option(
                 "--peft", metavar="TYPE", help="PEFT type that [..] means where it names none."
             ),
         )

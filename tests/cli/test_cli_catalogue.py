@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from isogloss.dsl.fields import FIELDS
 
 if TYPE_CHECKING:
     from .conftest import Invoke, WriteLora
@@ -40,6 +41,7 @@ def test_find_lists_what_there_is(catalogue: None, invoke: Invoke) -> None:
         "steps": 5000,
     }
     assert len(task["digest"]) == 64
+    assert set(task) == set(FIELDS)
     lines = invoke("find").stdout.splitlines()
     assert lines[0].split() == [
         *("name", "version", "kind", "language", "task", "base", "peft", "rank", "steps", "digest")

@@ -26,6 +26,7 @@ def test_every_command_is_in_the_readme(readme: str, name: str) -> None:
     assert re.search(rf"\bisogloss {name}\b", readme) or re.search(rf"`[a-z ]*\b{name}\b", readme)
 
 
+@pytest.mark.slow
 def test_the_shell_blocks_run(readme: str, write_lora: WriteLora, tmp_path: Path) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
     assert len(blocks) >= 5

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"torch", "transformers", "peft", "huggingface_hub", "alembic", "numpy"}
+HEAVY = {"torch", "transformers", "peft", "huggingface_hub", "alembic"}
 OWN = {"isogloss.dsl", "isogloss.store", "isogloss.hub"}
 
 PROGRAM = """
@@ -59,6 +59,7 @@ def test_find_is_light(catalogue: None, arguments: list[str]) -> None:
         ["find", "steps >= 10 and not withdrawn"],
         ["find", "--language", "pt"],
         ["show", "xlsum-en", "--json"],
+        ["explain", "0.6*task[en] + 0.4*lm[pt]"],
         ["functions"],
     ],
     ids=" ".join,
