@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from ..errors import CheckError, UnsupportedError, did_you_mean, quoted
 from .backend import KINDS, Backend, Kind
-from .codes import name_of
+from .codes import Located, name_of
 
 Measure: TypeAlias = Literal["syntactic", "geographic", "genetic", "mean"]
 """What languages are ordered by; "mean" is the mean of the three kinds."""
@@ -121,12 +121,10 @@ def gather(target: str, candidates: Iterable[str], source: Backend) -> Evidence:
         LanguageError: one of them is no language.
         UnsupportedError: the target has no data at all.
     """
-    own = _located(target, source)
-    if not own.code:
-        raise UnsupportedError(own.reason)
+    own = _found(source.locate(target), source)
     row_by_tag: dict[str, Row] = {}
     for language in candidates:
-        row = _located(language, source)
+        row = _candidate(language, source)
         row_by_tag.setdefault(row.tag, row)
     codes = sorted({own.code, *(row.code for row in row_by_tag.values() if row.code)})
     columns = [dict(zip(codes, source.distances(k, own.code, codes), strict=True)) for k in KINDS]
@@ -149,14 +147,18 @@ def kinds_of(by: Measure) -> tuple[Kind, ...]:
     return KINDS if by == "mean" else (by,)
 
 
-def _located(language: str, source: Backend) -> Row:
+def _candidate(language: str, source: Backend) -> Row:
+    """Return a row for a language; one that has no data says so."""
     try:
-        found = source.locate(language)
+        return _found(source.locate(language), source)
     except UnsupportedError as error:
         return Row(language, language, "", status="unknown", reason=error.message)
+
+
+def _found(found: Located, source: Backend) -> Row:
     notes = [note for note in (found.note, source.caution(found.code)) if note]
     return Row(
-        language,
+        found.language,
         found.tag,
         found.code,
         lineage=source.lineage(found.code),

@@ -149,6 +149,8 @@ def test_a_target_without_data_is_refused(uriel: Uriel) -> None:
         related("bh", SOURCES, source=uriel)
     with pytest.raises(UnsupportedError, match="there are no genetic distances to 'eu'"):
         family("eu", SOURCES, source=uriel)
+    with pytest.raises(UnsupportedError, match="hint: members of the same macrolanguage that"):
+        related("cnp", SOURCES, source=uriel)
     assert nearest("sk", ["cs", "yo"], 1, by="geographic", source=uriel).languages == ("cs",)
 
 
