@@ -99,6 +99,7 @@ class Database:
         while True:
             try:
                 with Session(engine, expire_on_commit=False) as session, session.begin():
+                    session.connection()  # Begins: a writer has its lock before `work` runs.
                     return work(session)
             except DBAPIError as error:
                 if not _lost_race(error) or time.monotonic() > deadline:

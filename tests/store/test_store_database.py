@@ -18,6 +18,8 @@ from isogloss.store import (
     NoCatalogError,
     StorageError,
 )
+from isogloss.store.database import Database
+from sqlalchemy.orm import Session
 
 Make = Callable[..., NewVersion]
 
@@ -143,6 +145,25 @@ def test_a_busy_catalogue_is_told_in_words(
         other.execute("ROLLBACK")
         other.close()
         assert catalog.add(make_version()).created
+
+
+def test_a_writer_has_the_lock_before_it_reads(tmp_path: Path, sqlite_template: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    shutil.copy(sqlite_template, path)
+    database = Database(f"sqlite:///{path}")
+
+    def somebody_else_writes(session: Session) -> None:
+        other = sqlite3.connect(path, timeout=0)
+        try:
+            other.execute("DELETE FROM adapters")
+            other.commit()
+        finally:
+            other.close()
+
+    database.read(somebody_else_writes)
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        database.write(somebody_else_writes)
+    database.close()
 
 
 def test_a_full_disk_is_told_in_words(
