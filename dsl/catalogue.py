@@ -105,6 +105,22 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Distances:
+    """A use of distances between languages, for records.
+
+    Attributes:
+        rule: what was computed, as a call with all its arguments.
+        backend, version: where the distances are from.
+        languages: what came of it, sorted.
+    """
+
+    rule: str
+    backend: str
+    version: str
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The adapters that one selector or reference came to mean, and why these.
 

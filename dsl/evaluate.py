@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from .arguments import bind_arguments
 from .calls import language_argument
-from .catalogue import Candidate, Catalogue, Choice, Context
+from .catalogue import Candidate, Catalogue, Choice, Context, Distances
 from .check import Checked, check
 from .errors import CheckError, DslError, LimitError, Span
 from .functions import FUNCTION_BY_NAME
@@ -49,11 +49,13 @@ class Evaluation:
     Attributes:
         plan: the canonical sum.
         choices: what each selector and reference chose, in the order of the program.
+        distances: every use of distances between languages.
         adapters: the chosen version behind each key of the plan.
     """
 
     plan: Plan
     choices: tuple[Choice, ...]
+    distances: tuple[Distances, ...]
     adapters: dict[AdapterKey, Candidate]
 
 
@@ -98,7 +100,8 @@ def evaluate(
         error.span = error.span or program.expression.span
         raise error.located(program.source) from error.__cause__
     chosen = {_key(item): item for choice in walk.choices for item in choice.adapters}
-    return Evaluation(plan, tuple(walk.choices), {key: chosen[key] for key in plan.adapters})
+    adapters = {key: chosen[key] for key in plan.adapters}
+    return Evaluation(plan, tuple(walk.choices), walk.all_distances(), adapters)
 
 
 def _key(candidate: Candidate) -> AdapterKey:
@@ -116,11 +119,21 @@ class _Walk:
     bound: dict[str, Value] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     known: dict[Selector | str, Choice] = field(default_factory=dict)
+    weighings: list[Distances] = field(default_factory=list)
 
     def program(self) -> LinearForm:
         for binding in self.checked.program.bindings:
             self.bound[binding.name] = self.value(binding.expression)
         return self.adapter(self.checked.program.expression)
+
+    def all_distances(self) -> tuple[Distances, ...]:
+        """Every use of distances: of the choices, then of the weights; each once."""
+        selections = [
+            Distances(one.rule, one.backend, one.version, tuple(sorted(one.languages)))
+            for choice in self.choices
+            for one in choice.selections
+        ]
+        return tuple(dict.fromkeys((*selections, *self.weighings)))
 
     def value(self, expression: Expression) -> Value:
         match expression:
@@ -251,13 +264,13 @@ class _Walk:
         value = self.value(arguments["x"][0])
         if not isinstance(value, AdapterSet):
             raise CheckError("a set of adapters is expected here", span=expression.span)
-        by = arguments["by"][0] if "by" in arguments else None
-        weights = relatedness.weights(
-            self._language(arguments["to"][0]),
-            value.languages,
-            by.name if isinstance(by, Name) else "syntactic",  # type: ignore[arg-type]
-            relatedness.backend(self.chooser.context.distances or "uriel"),
-        )
+        given = arguments["by"][0] if "by" in arguments else None
+        by = given.name if isinstance(given, Name) else "syntactic"
+        to = self._language(arguments["to"][0])
+        source = relatedness.backend(self.chooser.context.distances or "uriel")
+        weights = relatedness.weights(to, value.languages, by, source)  # type: ignore[arg-type]
+        rule = f"weighted(to={to}, by={by})"
+        self.weighings.append(Distances(rule, source.name, source.version, value.languages))
         total = LinearForm({}, value.members[0].semantics)
         for language, member in zip(value.languages, value.members, strict=True):
             total.add(member, weights[language])
@@ -291,6 +304,7 @@ class _Walk:
                 error.message = f"in the recipe {recipe.label}: {error.message}"
             raise
         self.choices += inner.choices
+        self.weighings += inner.weighings
         return form
 
     def _members(self, expression: Expression) -> Iterator[LinearForm]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
+from .catalogue import Distances
 from .errors import WeightsError
 from .plan import SEMANTICS, AdapterKey, ModuleFilter, Plan, Term
 
@@ -42,6 +43,7 @@ class Lock:
         parameters: values of its parameters, as given.
         context: what selectors meant that did not say it themselves: task, base, peft.
         plan: the canonical sum and its semantics.
+        distances: uses of distances between languages, by which adapters were chosen or weighed.
         dtype: of the result ("bfloat16", ...).
         adapters: every adapter of the plan.
         result: content of the result.
@@ -53,6 +55,7 @@ class Lock:
     parameters: Mapping[str, str]
     context: Mapping[str, str]
     plan: Plan
+    distances: tuple[Distances, ...]
     dtype: str
     adapters: tuple[LockedAdapter, ...]
     result: AdapterKey
@@ -71,6 +74,9 @@ class Lock:
             "plan": self.plan.digest,
             "terms": [_term_as_json(term) for term in self.plan.terms],
             "adapters": [_adapter_as_json(adapter) for adapter in self.adapters],
+            "distances": [
+                asdict(one) | {"languages": list(one.languages)} for one in self.distances
+            ],
             "dtype": self.dtype,
             "reproducible": "bit for bit",
             "result": {"weights": self.result.weights, "config": self.result.config},
@@ -129,6 +135,10 @@ def _lock(body: Mapping[str, Any]) -> Lock:
         parameters=dict(body["parameters"]),
         context=dict(body["context"]),
         plan=Plan(body["semantics"], tuple(_term(item) for item in body["terms"])),
+        distances=tuple(
+            Distances(one["rule"], one["backend"], one["version"], tuple(one["languages"]))
+            for one in body["distances"]
+        ),
         dtype=body["dtype"],
         adapters=tuple(_adapter(item) for item in body["adapters"]),
         result=AdapterKey(body["result"]["weights"], body["result"]["config"]),

@@ -160,6 +160,7 @@ def _lock(compiled: Compiled, digest: str) -> Lock:
         parameters=dict(compiled.request.parameters),
         context=compiled.request.context.stated,
         plan=compiled.evaluation.plan,
+        distances=compiled.evaluation.distances,
         dtype=compiled.recipe.dtype,
         adapters=tuple(
             LockedAdapter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,3 +155,29 @@ def test_weighted_means_are_exact_and_recorded(
         stocked.explain("weighted(task[en], to=pt)")
     with pytest.raises(CheckError, match="takes one of"):
         stocked.explain("weighted(task[*], to=pt, by=colour)")
+
+
+def test_the_lock_says_where_distances_came_from(
+    stocked: AdapterHub, tmp_path: Path, write_lora: WriteLora
+) -> None:
+    stocked.add(write_lora(tmp_path / "es", 41), kind="task", language="es")
+    stocked.compose("mean(task[related(pt)])", name="chosen", output=tmp_path / "out")
+    lock = json.loads((tmp_path / "out" / "isogloss.lock.json").read_text())
+    (used,) = lock["distances"]
+    assert (used["rule"], used["backend"]) == (
+        "related(pt, syntactic=0.7, geographic=0.3)",
+        "uriel",
+    )
+    assert "es" in used["languages"]
+    stocked.add(write_lora(tmp_path / "gl", 42), kind="task", language="gl")
+    stocked.verify("chosen")
+    stocked.verify(tmp_path / "out")
+    (entry,) = stocked.outdated("chosen")
+    assert any("newly selected: task-gl" in reason for reason in entry.reasons)
+    own = tmp_path / "mine.tsv"
+    own.write_text(
+        "language_a\tlanguage_b\tsyntactic\tgeographic\npt\ten\t0.1\t0.1\npt\tes\t0.9\t0.1\n"
+        "pt\tgl\t0.8\t0.1\npt\tar\t0.9\t0.9\n"
+    )
+    given = stocked.explain("mean(task[related(pt)])", distances=str(own))
+    assert [choice.labels for choice in given.choices] == [("xlsum-en@v1",)]
