@@ -95,6 +95,28 @@ def layer_index(module: str) -> int | None:
     return next((int(part) for part in module.split(".") if part.isdecimal()), None)
 
 
+def by_layer(modules: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Modules by the layer they belong to, both in the order of the model.
+
+    A layer is named as in the model, so that those of an encoder and a decoder are told apart; a
+    module that is in none stands for itself.
+
+    >>> by_layer(["model.layers.10.mlp.up", "lm_head", "model.layers.9.q", "model.layers.9.k"])
+    {'lm_head': ('lm_head',), 'model.layers.9': ('model.layers.9.k', 'model.layers.9.q'), \
+'model.layers.10': ('model.layers.10.mlp.up',)}
+    """
+    found: dict[str, list[str]] = {}
+    for module in sorted(modules, key=_natural):
+        parts = module.split(".")
+        number = next((n for n, part in enumerate(parts) if part.isdecimal()), len(parts))
+        found.setdefault(".".join(parts[: number + 1]), []).append(module)
+    return {layer: tuple(members) for layer, members in found.items()}
+
+
+def _natural(module: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in module.split(".")]
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One summand: an exact coefficient times an adapter, restricted to the kept modules."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..dsl.recipes import Recipe
     from .composition import Compiled, Explanation, Request
+    from .difference import Difference
     from .renewal import Outdated
     from .result import Composed
     from .verification import Verification
@@ -331,6 +332,20 @@ class AdapterHub:
         if descendants:
             return self.catalog.descendants(record.name, record.version)
         return self.catalog.ancestors(record.name, record.version)
+
+    def diff(self, first: str, second: str) -> Difference:
+        """How two versions differ: updates, configurations, provenance; reads both factors.
+
+        Args:
+            first, second: references, as `show` takes them.
+
+        Raises:
+            NotFoundError, AmbiguousError: not exactly one version.
+            IncompatibleError: both adapt a module, but with factors of different shapes.
+        """
+        from .difference import difference
+
+        return difference(self.blobs, self.show(first), self.show(second))
 
     def withdraw(self, reference: str, reason: str) -> Withdrawn:
         """Mark a version as one that selectors leave out; it is kept and can still be named.

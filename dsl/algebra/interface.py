@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ..errors import quoted
 from ..plan import AdapterKey, Term
-from ..tensorfile import Header
+from ..tensorfile import Header, TensorEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,47 @@ class ComposedTensor:
     blocks: tuple[Block, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FactorPair:
+    """An update of one module as scaling times B times A, and where the factors lie.
+
+    `a` is of shape (rank, ...) and `b` of shape (out, rank / groups, ...): a convolution in groups
+    has one product a group, of rank / groups rows of A and out / groups rows of B.
+    """
+
+    source: int
+    a: TensorEntry
+    b: TensorEntry
+    scaling: float
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class FactorSum:
+    """A sum that mixes factors: (sum of in_b[i] B_i) (sum of in_a[j] A_j) at one module.
+
+    `exact` holds the factors of the true sum, sum of exact[i] B_i A_i. All pairs have one rank;
+    the scaling of the result is in `in_b`.
+    """
+
+    module: str
+    pairs: tuple[FactorPair, ...]
+    in_a: tuple[float, ...]
+    in_b: tuple[float, ...]
+    exact: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Composition:
-    """What an algebra gives: tensors sorted by name, adapter_config fields, rank, warnings."""
+    """What an algebra gives: tensors sorted by name, adapter_config fields, and the rank.
+
+    `sums` describes how factors were mixed, module by module; empty where none were.
+    """
 
     tensors: tuple[ComposedTensor, ...]
     config: Mapping[str, Any]
     rank: int
+    sums: tuple[FactorSum, ...] = ()
 
 
 class Algebra(Protocol):
@@ -152,6 +186,14 @@ class Algebra(Protocol):
 
         Raises:
             IncompatibleError: it has something that cannot be composed rightly.
+        """
+        ...
+
+    def pairs(self, operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
+        """The factors of every module, named as in the base model.
+
+        Raises:
+            IncompatibleError: the update is no product of two factors, or they do not fit.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..tensorfile import Header
 from .generic import counted
-from .interface import Composition, Inspection, Operand, Summand, keeps
+from .interface import Composition, FactorPair, Inspection, Operand, Summand, keeps
 from .lora_fields import changes_layout, refusal
 from .lora_layout import Factors, is_saved_embedding, layout
 from .lora_result import result_config
@@ -100,7 +100,9 @@ def _members(summands: Sequence[Summand]) -> list[_Member]:
         # Adapters of one training setup have equal headers and configurations: look once.
         known = (m.factors for m in members if _is_laid_out_equally(m.summand, summand))
         factors = next(known, None)
-        member = _Member(summand, _factors(summand) if factors is None else factors)
+        member = _Member(
+            summand, _factors(summand.operand, summand.header) if factors is None else factors
+        )
         _require_kept(member)
         members.append(member)
     return members
@@ -110,10 +112,19 @@ def _is_laid_out_equally(one: Summand, other: Summand) -> bool:
     return one.header is other.header and one.operand.config == other.operand.config
 
 
-def _factors(summand: Summand) -> Mapping[str, Factors]:
-    operand = summand.operand
+def pairs(operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
+    """The factors of every module, named as in the base model.
+
+    Raises:
+        IncompatibleError: there is more than factors, or they do not fit the configuration.
+    """
+    found = _factors(operand, header)
+    return {module: found[module].pair(source) for module in sorted(found)}
+
+
+def _factors(operand: Operand, header: Header) -> Mapping[str, Factors]:
     try:
-        found = layout(operand.config, summand.header)
+        found = layout(operand.config, header)
     except IncompatibleError as error:
         raise IncompatibleError(f"{operand.quoted}: {error.message}", hint=error.hint) from error
     for other in found.others:

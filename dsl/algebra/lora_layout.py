@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
 from ..tensorfile import Header, TensorEntry
+from .interface import FactorPair
 from .lora_fields import LoraSettings, settings
 from .scaling import Scaling
 
@@ -43,6 +44,10 @@ class Factors:
     b: TensorEntry
     scaling: Scaling
     groups: int
+
+    def pair(self, source: int) -> FactorPair:
+        """The factors without what is special about LoRA, in the file of a number."""
+        return FactorPair(source, self.a, self.b, float(self.scaling.value), self.groups)
 
 
 @dataclass(frozen=True, slots=True)
