@@ -75,6 +75,8 @@ def main() -> None:
     """Run the demo and stop with a message at the first thing that is not as it should be."""
     # peft 0.21 asks transformers 5.23 under an old name; nothing that a reader could act on.
     warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated")
+    # More threads than one only wait for each other on a model this small.
+    torch.set_num_threads(1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="isogloss-demo-") as folder:
         work = Path(folder)
