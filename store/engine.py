@@ -15,13 +15,8 @@ from sqlalchemy.pool import QueuePool
 
 from .errors import DatabaseUrlError
 
-_DRIVERS = {
-    "sqlite": "sqlite+pysqlite",
-    "sqlite+pysqlite": "sqlite+pysqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
+_SQLITE = ("sqlite", "sqlite+pysqlite")
+_POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
 
 _to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
@@ -29,8 +24,14 @@ _to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 def parse_url(address: str) -> URL:
     """Read ``sqlite:///path`` or ``postgresql://user@host/name``, with the driver filled in.
 
+    The path of SQLite is taken as it is written: a ``%`` or a ``?`` in it means itself.
+
     Raises DatabaseUrlError for another database or driver, and for SQLite without a file.
     """
+    # Not read by SQLAlchemy, whose releases disagree on what is quoted in a path.
+    scheme, _, path = address.partition(":///")
+    if scheme in _SQLITE and path not in ("", ":memory:"):
+        return URL.create("sqlite+pysqlite", database=path)
     try:
         url = make_url(address)
     except ArgumentError as error:
@@ -38,18 +39,17 @@ def parse_url(address: str) -> URL:
             f"{address!r} is not the address of a database: write sqlite:///path/catalog.sqlite3 "
             "or postgresql://user@host/name"
         ) from error
-    driver = _DRIVERS.get(url.drivername)
-    if driver is None:
-        raise DatabaseUrlError(
-            f"no catalogue can be kept in {url.drivername!r}: only sqlite:///path and "
-            "postgresql://user@host/name are known"
-        )
-    if driver.startswith("sqlite") and url.database in (None, "", ":memory:"):
+    if url.drivername in _SQLITE:
         raise DatabaseUrlError(
             f"{address!r} names no file: write sqlite:///path/catalog.sqlite3 "
             "(four slashes for an absolute path)"
         )
-    return url.set(drivername=driver)
+    if url.drivername not in _POSTGRESQL:
+        raise DatabaseUrlError(
+            f"no catalogue can be kept in {url.drivername!r}: only sqlite:///path and "
+            "postgresql://user@host/name are known"
+        )
+    return url.set(drivername="postgresql+psycopg")
 
 
 def sqlite_path(url: URL) -> Path | None:

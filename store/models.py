@@ -40,9 +40,6 @@ class Base(DeclarativeBase):
         str: Text(),
         float: Double(),
         datetime: UtcDateTime(),
-        dict[str, Any]: JsonObject(),
-        list[Any]: JsonList(),
-        tuple[str, ...]: JsonTexts(),
     }
 
 
@@ -73,8 +70,8 @@ class Version(Base):
     number: Mapped[int]
     kind: Mapped[str] = mapped_column(String(16))
     language: Mapped[str]
-    languages: Mapped[tuple[str, ...]]
-    languages_given: Mapped[tuple[str, ...]]
+    languages: Mapped[tuple[str, ...]] = mapped_column(JsonTexts())
+    languages_given: Mapped[tuple[str, ...]] = mapped_column(JsonTexts())
     task: Mapped[str | None]
     dataset: Mapped[str | None]
     dataset_revision: Mapped[str | None]
@@ -85,15 +82,15 @@ class Version(Base):
     peft_type: Mapped[str]
     rank: Mapped[int | None] = mapped_column(BigInteger)
     alpha: Mapped[float | None]
-    target_modules: Mapped[tuple[str, ...]]
-    config: Mapped[dict[str, Any]]
+    target_modules: Mapped[tuple[str, ...]] = mapped_column(JsonTexts())
+    config: Mapped[dict[str, Any]] = mapped_column(JsonObject())
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     dtype: Mapped[str | None]
     steps: Mapped[int | None] = mapped_column(BigInteger)
     batch_size: Mapped[int | None] = mapped_column(BigInteger)
     learning_rate: Mapped[float | None]
     seed: Mapped[int | None] = mapped_column(BigInteger)
-    library_versions: Mapped[dict[str, Any]]
+    library_versions: Mapped[dict[str, Any]] = mapped_column(JsonObject())
     license: Mapped[str | None]
     note: Mapped[str | None]
     source: Mapped[str | None]
@@ -122,8 +119,8 @@ class Composition(Base):
     semantics: Mapped[str]
     plan_digest: Mapped[str]
     dtype: Mapped[str] = mapped_column(String(32))
-    lock: Mapped[dict[str, Any]]
-    tool_versions: Mapped[dict[str, Any]]
+    lock: Mapped[dict[str, Any]] = mapped_column(JsonObject())
+    tool_versions: Mapped[dict[str, Any]] = mapped_column(JsonObject())
 
     parents: Mapped[list[Parent]] = relationship(order_by="Parent.position")
 
@@ -139,7 +136,7 @@ class Parent(Base):
     coefficient: Mapped[str]
     digest: Mapped[str] = mapped_column(String(64))
     config_digest: Mapped[str] = mapped_column(String(64))
-    filters: Mapped[list[Any]]
+    filters: Mapped[list[Any]] = mapped_column(JsonList())
     name: Mapped[str | None]
     number: Mapped[int | None]
 
@@ -157,7 +154,7 @@ class Evaluation(Base):
     language: Mapped[str]
     split: Mapped[str]
     metric: Mapped[str]
-    settings: Mapped[dict[str, Any]]
+    settings: Mapped[dict[str, Any]] = mapped_column(JsonObject())
     value: Mapped[float]
     low: Mapped[float | None]
     high: Mapped[float | None]
@@ -206,6 +203,6 @@ class Recipe(Base):
     name: Mapped[str] = mapped_column(String(200))
     number: Mapped[int]
     expression: Mapped[str]
-    parameters: Mapped[list[Any]]
+    parameters: Mapped[list[Any]] = mapped_column(JsonList())
     created_at: Mapped[datetime]
     removed: Mapped[bool]
