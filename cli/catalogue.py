@@ -1,4 +1,4 @@
-"""Commands on the catalogue: init, add, find, show and fsck."""
+"""Commands on the catalogue: init, add, find and show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .errors import DAMAGED, note, report
+from .errors import note
 from .options import Folder, Settings, Text, json_option, text_option
 from .output import print_json, print_text
 from .records import full_json, print_record, print_records, summary_json
@@ -165,42 +165,3 @@ def show(settings: Settings, /, adapter: str, as_json: bool) -> None:
         print_json(full_json(record))
     else:
         print_record(record)
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  isogloss fsck
-  isogloss fsck --json
-"""
-)
-@json_option
-@click.pass_context
-def fsck(ctx: click.Context, as_json: bool) -> None:
-    """Check that the catalogue and the stored weights agree.
-
-    Every stored file is read again. What is damaged or missing is named, and the exit code is 6
-    then. Files that belong to no version are counted; they do no harm.
-    """
-    settings: Settings = ctx.obj
-    with settings.open_hub() as hub:
-        found = hub.fsck()
-    if as_json:
-        print_json(
-            {
-                "checked": found.checked,
-                "problems": list(found.problems),
-                "temporaries": list(found.temporaries),
-                "unreferenced": list(found.unreferenced),
-            }
-        )
-    else:
-        print_text(f"{found.checked:,} versions and files checked")
-        if found.temporaries:
-            print_text(f"{len(found.temporaries):,} files are left from writes that were cut off")
-        if found.unreferenced:
-            print_text(f"{len(found.unreferenced):,} files belong to no version")
-    for problem in found.problems:
-        report(problem)
-    if found.problems:
-        ctx.exit(DAMAGED)

@@ -34,7 +34,11 @@ COMMANDS: Final = (
     Entry("compose", "composition", "Make a new adapter from an expression."),
     Entry("verify", "composition", "Prove that an adapter is what it claims to be."),
     Entry("functions", "composition", "List the functions that expressions can call."),
-    Entry("fsck", "catalogue", "Check that the catalogue and the stored weights agree."),
+    Entry("lineage", "lineage", "Show what an adapter was made of, to the last generation."),
+    Entry("withdraw", "lineage", "Mark a version as one that should no longer be used."),
+    Entry("outdated", "lineage", "List the compositions that would come out differently today."),
+    Entry("fsck", "storage", "Check that the catalogue and the stored weights agree."),
+    Entry("gc", "storage", "Remove weights that no version refers to."),
     Entry("db", "database", "Look after the tables of the catalogue's database."),
 )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-SEMANTICS: Final = ("elementwise", "exact")
+SEMANTICS: Final = ("elementwise", "exact", "onesided", "peft-linear")
 DTYPES: Final = ("float32", "float16", "bfloat16")
 
 # More than any expression may have, whatever its characters are; so that nothing endless is read.

@@ -30,11 +30,7 @@ class Column:
 def print_json(value: Any) -> None:
     """Print a value as JSON, with characters as they are where the output can hold them."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    try:
-        text.encode(_encoding())
-    except UnicodeEncodeError:
-        text = json.dumps(value, indent=2)
-    click.echo(text)
+    click.echo(text if can_print(text) else json.dumps(value, indent=2))
 
 
 def print_text(text: str = "") -> None:
@@ -85,6 +81,15 @@ def size(size_bytes: int) -> str:
         if amount < 999.95:
             return f"{amount:.1f} {unit}"
     return f"{amount / 1000:.1f} TB"
+
+
+def can_print(text: str) -> bool:
+    """Return whether the output can hold all characters of a text."""
+    try:
+        text.encode(_encoding())
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _encoding() -> str:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +28,10 @@ class Invoke(Protocol):
     def __call__(
         self, *arguments: str | Path, code: int = 0, stdin: bytes | None = None
     ) -> Result: ...
+
+
+class OnATerminal(Protocol):
+    def __call__(self, columns: int, *arguments: str) -> str: ...
 
 
 class WriteLora(Protocol):
@@ -96,3 +105,33 @@ def flip_byte() -> Callable[[Path], None]:
         path.write_bytes(data)
 
     return flip
+
+
+@pytest.fixture
+def on_a_terminal() -> OnATerminal:
+    """Run a command in a process with a terminal of so many columns as its output."""
+    return _on_a_terminal
+
+
+def _on_a_terminal(columns: int, *arguments: str) -> str:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, columns))
+    environment = os.environ | {"TERM": "xterm"}
+    environment.pop("NO_COLOR", None)
+    environment.pop("COLUMNS", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isogloss.cli", *arguments], stdout=theirs, env=environment
+    )
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(ours)
+    assert process.wait() == 0
+    return output.decode().replace("\r\n", "\n")

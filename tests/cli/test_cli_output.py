@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 from typing import TYPE_CHECKING
 
 import pytest
 from isogloss.cli.output import Column, cell, print_fields, print_json, print_table, size
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, WriteLora
+    from .conftest import Invoke, OnATerminal, WriteLora
 
 COLUMNS = (Column("name"), Column("steps", number=True), Column("note", wrap=True))
 LONG = "acme/" + "x" * 90
@@ -78,33 +76,8 @@ def test_json_is_readable_and_survives_any_encoding(
             assert json.loads(text)["note"] == "Yorùbá"
 
 
-def on_a_terminal(columns: int, *arguments: str) -> str:
-    """Run a command with a terminal of so many columns as its output."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (40, columns))
-    environment = os.environ | {"TERM": "xterm"}
-    environment.pop("NO_COLOR", None)
-    environment.pop("COLUMNS", None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "isogloss.cli", *arguments], stdout=theirs, env=environment
-    )
-    os.close(theirs)
-    output = b""
-    while True:
-        try:
-            chunk = os.read(ours, 65536)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not chunk:
-            break
-        output += chunk
-    os.close(ours)
-    assert process.wait() == 0
-    return output.decode().replace("\r\n", "\n")
-
-
 def test_a_terminal_gets_a_table_that_fits(
-    catalogue: None, invoke: Invoke, write_lora: WriteLora
+    catalogue: None, invoke: Invoke, write_lora: WriteLora, on_a_terminal: OnATerminal
 ) -> None:
     base = "acme/a-model-with-a-name-that-is-longer-than-others"
     folder = write_lora("runs/[red]yo", seed=5)
@@ -121,5 +94,5 @@ def test_a_terminal_gets_a_table_that_fits(
     assert base in plain
 
 
-def test_brackets_are_no_markup(catalogue: None) -> None:
+def test_brackets_are_no_markup(catalogue: None, on_a_terminal: OnATerminal) -> None:
     assert "lm[pt]" in on_a_terminal(100, "explain", "task[en] + 0.5*lm[pt]")
