@@ -26,7 +26,7 @@ from .kernels import CHUNK_ELEMENTS, TORCH_DTYPES, Workspace, first_not_finite
 from .recipe import DTYPES, Recipe
 from .schedule import Part, Task, cut, join
 from .sources import Sources
-from .tensorfile import DTYPE_BYTES, parse_header
+from .tensorfile import BLOCK_BYTES, DTYPE_BYTES, Blocks, parse_header
 
 _TASK_ELEMENTS: Final = 8 * CHUNK_ELEMENTS
 _MOST_THREADS: Final = 4
@@ -53,9 +53,11 @@ def execute(
     blocks = join(recipe.tensors)
     sizes = _sizes(recipe, blocks, budget_bytes, threads)
     tasks = list(cut(blocks, sizes.task_elements))
+    result = Blocks(write, sizes.block_bytes)
     with Sources(recipe.sources) as sources:
-        write(memoryview(recipe.header()))
-        _Executor(recipe, sources, sizes).run(tasks, write)
+        result.write(memoryview(recipe.header()))
+        _Executor(recipe, sources, sizes).run(tasks, result.write)
+    result.flush()
 
 
 def state_dict(recipe: Recipe) -> dict[str, torch.Tensor]:
@@ -86,6 +88,7 @@ def state_dict(recipe: Recipe) -> dict[str, torch.Tensor]:
 class _Sizes:
     chunk_elements: int
     task_elements: int
+    block_bytes: int
     threads: int
 
 
@@ -96,14 +99,15 @@ def _sizes(
     width = DTYPE_BYTES[DTYPES[recipe.dtype]]
     least_chunk = max(column.width for block in blocks for column in block.columns)
     least_task = max(block.width for block in blocks)
+    block = min(BLOCK_BYTES, max(64, budget_bytes // 4))
     count = threads or min(_MOST_THREADS, torch.get_num_threads())
     chunk, task = max(CHUNK_ELEMENTS, least_chunk), max(_TASK_ELEMENTS, least_task)
     while True:
         # Three float32 numbers an element of every thread's workspace; one task for each thread
-        # and two more that wait or are being written.
-        needed = count * 12 * chunk + (count + 2) * width * task
+        # and two more that wait or are being written; a block for writing.
+        needed = count * 12 * chunk + (count + 2) * width * task + block
         if needed <= budget_bytes:
-            return _Sizes(chunk, task, count)
+            return _Sizes(chunk, task, block, count)
         if (count, chunk, task) == (1, least_chunk, least_task):
             raise UnsupportedError(
                 f"a budget of {budget_bytes} bytes is too small for this composition, "

@@ -104,11 +104,12 @@ class _Views:
 
 def first_not_finite(values: torch.Tensor) -> int | None:
     """The index of the first NaN or infinity in a vector, or None."""
-    for start in range(0, len(values), CHUNK_ELEMENTS):
-        part = values[start : start + CHUNK_ELEMENTS]
+    start = 0
+    for part in values.split(CHUNK_ELEMENTS):
         # The sum is not finite if any element is; the other way round it may only have overflown.
         if not math.isfinite(part.sum().item()):
             bad = (~torch.isfinite(part)).nonzero()
             if len(bad):
                 return start + int(bad[0])
+        start += len(part)
     return None

@@ -31,10 +31,12 @@ DTYPE_BYTES: Final[Mapping[str, int]] = {
 }
 """Bytes an element takes, by the format's name of the dtype."""
 
+BLOCK_BYTES: Final = 1 << 20
+"""Bytes that are written at once."""
+
 # The limit of the reference implementation; real headers have some kilobytes.
 _LARGEST_HEADER = 100_000_000
 _MOST_DIMENSIONS = 32
-_BLOCK_BYTES = 1 << 20
 _METADATA: Final = {"format": "pt"}
 _ENTRY_KEYS: Final = {"dtype", "shape", "data_offsets"}
 
@@ -260,7 +262,7 @@ def header_bytes(entries: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
 
 
 def canonicalize(path: Path, write: Callable[[memoryview], object]) -> Header:
-    """Stream the canonical form of a file, reading a block at a time.
+    """Stream the canonical form of a file, a block at a time.
 
     Args:
         path: a safetensors file.
@@ -274,35 +276,65 @@ def canonicalize(path: Path, write: Callable[[memoryview], object]) -> Header:
     """
     header = read_header(path)
     beginning = header_bytes((entry.name, entry.dtype, entry.shape) for entry in header.entries)
-    write(memoryview(beginning))
-    block = memoryview(bytearray(_BLOCK_BYTES))
+    blocks, part = Blocks(write), memoryview(bytearray(BLOCK_BYTES))
+    blocks.write(memoryview(beginning))
     try:
         with path.open("rb", buffering=0) as file:
             for entry in header.entries:
-                _copy(entry, file, block, write, path)
+                _copy(entry, file, part, blocks, path)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    blocks.flush()
     size_bytes = len(beginning) + header.size_bytes - header.data_start
     return parse_header(beginning[8:], size_bytes, path)
 
 
+class Blocks:
+    """Collects bytes and hands them on in blocks of one size, the last one excepted.
+
+    Large writes at multiples of their size are several times as cheap as others, and what they
+    leave in the page cache is cheaper to read.
+
+    Args:
+        write: takes the blocks in order; one must not be kept after the call returns.
+        size_bytes: of a block.
+    """
+
+    def __init__(
+        self, write: Callable[[memoryview], object], size_bytes: int = BLOCK_BYTES
+    ) -> None:
+        self._write = write
+        self._block = memoryview(bytearray(size_bytes))
+        self._used = 0
+
+    def write(self, data: memoryview) -> None:
+        """Take over a copy of some bytes."""
+        while data:
+            part = data[: len(self._block) - self._used]
+            self._block[self._used : self._used + len(part)] = part
+            self._used += len(part)
+            data = data[len(part) :]
+            if self._used == len(self._block):
+                self.flush()
+
+    def flush(self) -> None:
+        """Hand on what there is."""
+        if self._used:
+            self._write(self._block[: self._used])
+        self._used = 0
+
+
 def _copy(
-    entry: TensorEntry,
-    file: IO[bytes],
-    block: memoryview,
-    write: Callable[[memoryview], object],
-    path: Path,
+    entry: TensorEntry, file: IO[bytes], part: memoryview, blocks: Blocks, path: Path
 ) -> None:
     file.seek(entry.start)
     left = entry.end - entry.start
     while left:
-        part = block[: min(left, len(block))]
+        part = part[: min(left, len(part))]
         _fill(part, file, path)
         if entry.dtype in _EXPONENTS and not _finite(part, entry.dtype):
-            raise WeightsError(
-                f"{path}: tensor {quoted(entry.name, 200)} holds a NaN or an infinity"
-            )
-        write(part)
+            raise WeightsError(f"{path}: tensor {quoted(entry.name)} holds a NaN or an infinity")
+        blocks.write(part)
         left -= len(part)
 
 
