@@ -54,7 +54,7 @@ def create(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
                 f"{database.location} is no catalogue, but has tables of the same names: "
                 f"{', '.join(sorted(taken))}; give another database"
             )
-        _upgrade(session, "head")
+        _upgrade(session, SCHEMA_REVISION)
 
     with _opened(url, patience_seconds, create=True) as database:
         if database.path is not None:
@@ -64,7 +64,7 @@ def create(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
 
 
 def upgrade(
-    url: str, revision: str = "head", *, patience_seconds: float = PATIENCE_SECONDS
+    url: str, revision: str = SCHEMA_REVISION, *, patience_seconds: float = PATIENCE_SECONDS
 ) -> None:
     """Move the tables at `url` up to `revision`; the adapters stay.
 
