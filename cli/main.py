@@ -31,6 +31,7 @@ COMMANDS: Final = (
     Entry("find", "catalogue", "List the adapters that fit a query."),
     Entry("show", "catalogue", "Show all that is known about one adapter."),
     Entry("explain", "composition", "Say what an expression means, without composing it."),
+    Entry("recipe", "recipe", "Look after named expressions."),
     Entry("compose", "composition", "Make a new adapter from an expression."),
     Entry("verify", "composition", "Prove that an adapter is what it claims to be."),
     Entry("functions", "composition", "List the functions that expressions can call."),
