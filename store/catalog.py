@@ -18,10 +18,12 @@ from .errors import QueryError, RecordError
 from .integrity import read_problems
 from .lineage import Lineage, read_lineage
 from .models import Adapter, Composition, Version, Withdrawal
+from .models_repositories import RepositoryFile
 from .provenance import provenance_digest
 from .reading import digest_prefix, order_by, read_version, read_versions, unknown_version
 from .recipes import Recipes
 from .records import Added, NewVersion, VersionRecord, Withdrawn, check_text
+from .repositories import Repositories, referenced_digests
 from .revisions import check_revision
 from .rows import is_latest, select_versions, version_record
 from .writing import add_version, withdraw_version
@@ -33,12 +35,13 @@ class Catalog:
     """A catalogue of adapters in an SQLite file or a PostgreSQL database.
 
     Made by `open` or `create`; close it, or use it as a context manager. Several threads may share
-    one; another process opens its own. `recipes` are kept in it too.
+    one; another process opens its own. `recipes` and `repositories` are kept in it too.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.recipes = Recipes(database)
+        self.repositories = Repositories(database)
 
     @classmethod
     def open(cls, url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Self:
@@ -224,17 +227,22 @@ class Catalog:
         return sorted(task for task in found if task is not None)
 
     def referenced_digests(self) -> frozenset[str]:
-        """Return the digests of all weights that a version refers to."""
+        """Return the digests of all content that a version or a repository refers to."""
         query = select(Version.digest).distinct()
-        return frozenset(self._database.read(lambda session: session.scalars(query).all()))
+        return frozenset(
+            self._database.read(
+                lambda session: {*session.scalars(query), *referenced_digests(session)}
+            )
+        )
 
     def with_unreferenced(self, digests: Iterable[str], act: Callable[[str], None]) -> None:
-        """Call `act` for each of `digests` that no version refers to, while none can be added."""
+        """Call `act` for each of `digests` that nothing refers to, while nothing can be added."""
         candidates = sorted(set(digests))
         for start in range(0, len(candidates), _BATCH):
             batch = candidates[start : start + _BATCH]
             self._database.write_alone(
-                Version.__tablename__, partial(_with_unreferenced, digests=batch, act=act)
+                f"{Version.__tablename__}, {RepositoryFile.__tablename__}",
+                partial(_with_unreferenced, digests=batch, act=act),
             )
 
     def integrity_problems(self) -> list[str]:
@@ -246,8 +254,11 @@ class Catalog:
 
 
 def _with_unreferenced(session: Session, digests: list[str], act: Callable[[str], None]) -> None:
-    query = select(Version.digest).where(Version.digest.in_(digests))
-    referenced = set(session.scalars(query))
+    referenced = {
+        digest
+        for column in (Version.digest, RepositoryFile.digest)
+        for digest in session.scalars(select(column).where(column.in_(digests)))
+    }
     for digest in digests:
         if digest not in referenced:
             act(digest)

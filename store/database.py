@@ -82,12 +82,12 @@ class Database:
         """
         return self._run(work, write=True)
 
-    def write_alone(self, table: str, work: Callable[[Session], None]) -> None:
-        """Run `work` while nobody else can write to `table`."""
+    def write_alone(self, tables: str, work: Callable[[Session], None]) -> None:
+        """Run `work` while nobody else can write to `tables`, joined by commas."""
 
         def alone(session: Session) -> None:
             if self.path is None:
-                session.execute(text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
+                session.execute(text(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE"))
             work(session)
 
         self.write(alone)

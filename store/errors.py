@@ -7,6 +7,10 @@
     ├── DatabaseUrlError      an address that cannot be one (also a ValueError)
     ├── SchemaError           the catalogue was made by an older or a newer isogloss
     ├── UnknownVersionError   no such name, version or digest (also a LookupError)
+    ├── UnknownRepositoryError, UnknownRevisionError  no such repository, branch, tag or commit
+    │                         (also LookupErrors)
+    ├── NameUsedError         a repository, branch or tag that is there already (also a ValueError)
+    ├── MovedHeadError        a branch that another commit has moved (also a ValueError)
     ├── QueryError            a condition that cannot be asked (also a ValueError)
     ├── RecordError           a value that cannot be recorded (also a ValueError)
     ├── BlobError             weights that are missing or damaged (also an OSError)
@@ -38,6 +42,22 @@ class SchemaError(StoreError):
 
 class UnknownVersionError(StoreError, LookupError):
     """The catalogue has no adapter, version, digest or recipe of that name."""
+
+
+class UnknownRepositoryError(StoreError, LookupError):
+    """There is no repository of that name."""
+
+
+class UnknownRevisionError(StoreError, LookupError):
+    """A repository has no branch, tag or commit of that name."""
+
+
+class NameUsedError(StoreError, ValueError):
+    """A repository, a branch or a tag of that name is there already."""
+
+
+class MovedHeadError(StoreError, ValueError):
+    """A branch is no longer where a commit was to be put on it."""
 
 
 class QueryError(StoreError, ValueError):

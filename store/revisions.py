@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from .errors import NoCatalogError, SchemaError
 
-SCHEMA_REVISIONS = ("0001_catalogue", "0002_recipes")
+SCHEMA_REVISIONS = ("0001_catalogue", "0002_recipes", "0003_repositories")
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
 
 
