@@ -1,0 +1,153 @@
+"""Commands on what expressions mean: explain and functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import warn
+from .options import (
+    ExpressionCommand,
+    Settings,
+    expression_argument,
+    json_option,
+    meaning_options,
+    read_expression,
+)
+from .output import Column, print_fields, print_json, print_table, print_text, print_title, size
+from .records import parents_json, print_parents
+
+if TYPE_CHECKING:
+    from ..dsl.functions import Function
+    from ..hub.composition import Explanation
+
+
+@click.command(
+    cls=ExpressionCommand,
+    epilog="""\b
+Examples:
+  isogloss explain '0.6*task[en] + 0.4*(lm[pt] - lm[en])'
+  isogloss explain 'mean(task[en|ar|ru])' --semantics exact
+  isogloss explain @steer.iso --set S=en --set T=yo --json
+""",
+)
+@expression_argument
+@meaning_options
+@json_option
+@click.pass_obj
+def explain(settings: Settings, /, expression: str, as_json: bool, **meaning: Any) -> None:
+    """Say what an expression means, without composing it.
+
+    Shows which adapters it chooses and why, the sum that it comes to, and what the result would
+    be. EXPRESSION is the text itself, @FILE to read it from a file, or - for standard input.
+    """
+    text = read_expression(expression)
+    with settings.open_hub() as hub:
+        explanation = hub.explain(text, **meaning)
+    warn(explanation.warnings)
+    if as_json:
+        print_json(_explanation_json(explanation))
+    else:
+        _print_explanation(explanation)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss functions
+  isogloss functions --json
+"""
+)
+@json_option
+def functions(as_json: bool) -> None:
+    """List the functions that expressions can call.
+
+    Each with its arguments, what it gives, its formula, and where that comes from.
+    """
+    from ..dsl.functions import FUNCTIONS
+
+    if as_json:
+        print_json([_function_json(function) for function in FUNCTIONS])
+        return
+    for function in FUNCTIONS:
+        print_text(click.style(function.signature, bold=True))
+        print_text(f"  {function.summary}")
+        print_fields(
+            (
+                ("formula", function.formula),
+                ("gives", "an adapter" if function.result == "adapter" else "languages, in [ ]"),
+                ("source", function.citation),
+            ),
+            indent="  ",
+        )
+        print_text()
+
+
+def _explanation_json(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "program": explanation.program,
+        "choices": [
+            {
+                "selector": choice.selector,
+                "adapters": list(choice.labels),
+                "why": choice.why,
+            }
+            for choice in explanation.choices
+        ],
+        "terms": parents_json(explanation.terms),
+        "canonical": explanation.canonical,
+        "digest": explanation.digest,
+        "semantics": explanation.semantics,
+        "rank": explanation.rank,
+        "dtype": explanation.dtype,
+        "size": explanation.size_bytes,
+        "bytes_to_read": explanation.bytes_to_read,
+        "warnings": list(explanation.warnings),
+    }
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    print_text(explanation.program)
+    print_title("Chosen")
+    print_table(
+        (Column("part"), Column("adapters", wrap=True), Column("why", wrap=True)),
+        [(choice.selector, " ".join(choice.labels), choice.why) for choice in explanation.choices],
+    )
+    print_title("Sum")
+    print_parents(explanation.terms)
+    print_title("Result")
+    print_fields(
+        (
+            ("semantics", explanation.semantics),
+            ("rank", explanation.rank),
+            ("dtype", explanation.dtype),
+            ("size", size(explanation.size_bytes)),
+            ("to read", size(explanation.bytes_to_read)),
+            ("canonical", explanation.canonical),
+            ("plan digest", explanation.digest),
+        ),
+        indent="  ",
+    )
+
+
+def _function_json(function: Function) -> dict[str, Any]:
+    return {
+        "name": function.name,
+        "signature": function.signature,
+        "parameters": [
+            {
+                "name": parameter.name,
+                "type": parameter.type,
+                "required": parameter.required,
+                "default": parameter.default,
+                "variadic": parameter.variadic,
+                "choices": list(parameter.choices),
+            }
+            for parameter in function.parameters
+        ],
+        "result": function.result,
+        "summary": function.summary,
+        "formula": function.formula,
+        "citation": function.citation,
+    }
