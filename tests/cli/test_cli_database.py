@@ -32,6 +32,17 @@ def test_history(invoke: Invoke) -> None:
     assert lines[1].startswith("0001_catalogue  ")
 
 
+def test_an_older_catalogue_is_upgraded_when_asked(catalogue: None, invoke: Invoke) -> None:
+    before = invoke("find").stdout
+    schema.downgrade(f"sqlite:///{os.environ['ISOGLOSS_HOME']}/catalog.sqlite3", "0001_catalogue")
+    assert "run 'isogloss db upgrade'" in invoke("find", code=1).stderr
+    current = invoke("db", "current").stdout
+    assert current == f"0001_catalogue (this isogloss needs {SCHEMA_REVISION})\n"
+    upgraded = invoke("db", "upgrade").stdout
+    assert upgraded == f"Upgraded from 0001_catalogue to {SCHEMA_REVISION}\n"
+    assert invoke("find").stdout == before
+
+
 def test_a_database_without_tables(catalogue: None, invoke: Invoke) -> None:
     schema.downgrade(f"sqlite:///{os.environ['ISOGLOSS_HOME']}/catalog.sqlite3", "base")
     current = invoke("db", "current").stdout
