@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Callable
@@ -64,9 +65,14 @@ class Folder(click.Path):
         super().__init__(file_okay=file_okay, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path, or fail if it is empty (which would mean the current folder)."""
+        """Return the path, or fail if it is empty (the current folder, then) or too long."""
         if str(value) == "":
             self.fail("it is empty", param, ctx)
+        try:
+            Path(value).lstat()
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                self.fail(error.strerror or str(error), param, ctx)
         return super().convert(value, param, ctx)
 
 

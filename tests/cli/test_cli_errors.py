@@ -101,6 +101,7 @@ def test_1_no_catalogue(invoke: Invoke, arguments: list[str]) -> None:
         (["--home", "", "find"], "'ISOGLOSS_HOME'): it is empty"),
         (["--database", " ", "find"], "'ISOGLOSS_DATABASE_URL'): it is empty"),
         (["compose", "x", "--output", ""], "error: Invalid value for '--output': it is empty"),
+        (["compose", "x", "--output", "x" * 300], "'--output': File name too long"),
         (["verify", ""], "error: Invalid value for 'TARGET': it is empty"),
         (["find", "--limit", "0"], "error: Invalid value for '--limit'"),
         (["compose"], "error: Missing argument 'EXPRESSION'"),
