@@ -267,12 +267,12 @@ class AdapterHub:
             DslError: as `compose`.
         """
         from .composition import explain
+        from .renewal import renewals_of
 
-        return explain(
-            self._compile(
-                _request(expression, parameters, semantics, dtype, task, base, peft, distances)
-            )
+        compiled = self._compile(
+            _request(expression, parameters, semantics, dtype, task, base, peft, distances)
         )
+        return explain(compiled, renewals_of(self.catalog, compiled.parents.values()))
 
     def verify(self, target: str | Path) -> Verification:
         """Prove a folder or a catalogued version: digests first, then made again and compared.

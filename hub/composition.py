@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..dsl.catalogue import Choice, Context, label
 from ..dsl.check import check
@@ -15,6 +16,9 @@ from ..dsl.recipe import Operand, Recipe, prepare
 from ..dsl.syntax import Program
 from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
 from .cookbook import recipes_of
+
+if TYPE_CHECKING:
+    from .renewal import Outdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Explanation:
         choices: what each selector chose, and why.
         terms: coefficient, label, digest and filters of each summand.
         size_bytes, bytes_to_read: of the result's file, and of the inputs.
+        renewals: composed adapters among the chosen ones that would come out differently today.
     """
 
     program: str
@@ -61,6 +66,7 @@ class Explanation:
     size_bytes: int
     bytes_to_read: int
     warnings: tuple[str, ...]
+    renewals: tuple[Outdated, ...] = ()
 
 
 def compile_request(catalog: Catalog, blobs: BlobStore, request: Request) -> Compiled:
@@ -102,7 +108,7 @@ def operand(record: VersionRecord, blobs: BlobStore) -> Operand:
     )
 
 
-def explain(compiled: Compiled) -> Explanation:
+def explain(compiled: Compiled, renewals: tuple[Outdated, ...] = ()) -> Explanation:
     """What the compiled request means, in full."""
     plan, recipe = compiled.evaluation.plan, compiled.recipe
     return Explanation(
@@ -117,6 +123,7 @@ def explain(compiled: Compiled) -> Explanation:
         size_bytes=recipe.size_bytes,
         bytes_to_read=recipe.bytes_to_read,
         warnings=recipe.warnings,
+        renewals=renewals,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..dsl.catalogue import Context, label
@@ -79,6 +79,12 @@ def difference(before: Plan, after: Plan, names: Mapping[AdapterKey, str]) -> tu
     removed = [f"- {_shown(term, names)}" for term in before.terms if term not in new]
     added = [f"+ {_shown(term, names)}" for term in after.terms if term not in old]
     return (*removed, *added)
+
+
+def renewals_of(catalog: Catalog, records: Iterable[VersionRecord]) -> tuple[Outdated, ...]:
+    """The composed ones among versions that a fresh resolution would make differently."""
+    compared = (_compared(catalog, record) for record in records if record.composition)
+    return tuple(entry for entry in compared if entry.reasons)
 
 
 def changes_since(record: VersionRecord, evaluation: Evaluation) -> tuple[str, ...]:

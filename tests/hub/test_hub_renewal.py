@@ -84,6 +84,9 @@ def test_other_selections_make_outdated(
     stocked.add(write_lora(tmp_path / "ru", 52), kind="task", language="ru", task="xlsum")
     (entry,) = stocked.outdated()
     assert "newly selected: xlsum-ru" in entry.reasons
+    (renewal,) = stocked.explain('"all"').renewals
+    assert (renewal.version.label, renewal.reasons) == ("all@v1", entry.reasons)
+    assert stocked.explain("mean(task[*])").renewals == ()
     assert stocked.show("all").composition == before
     stocked.verify("all")
 
