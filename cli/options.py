@@ -95,6 +95,13 @@ text_option = partial(click.option, type=Text())
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+distances_option = text_option(
+    "--distances",
+    metavar="SOURCE",
+    help="Distances between languages: uriel, lang2vec (of its version on GitHub), or a .tsv file"
+    " of your own.  [default: uriel]",
+)
+
 expression_argument = click.argument("expression", metavar="EXPRESSION")
 
 
@@ -187,6 +194,7 @@ def meaning_options(command: Decorated) -> Decorated:
             text_option(
                 "--peft", metavar="TYPE", help="PEFT type that [..] means where it names none."
             ),
+            distances_option,
         )
     ):
         command = option(command)

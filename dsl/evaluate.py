@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TypeAlias
 
 from .arguments import bind_arguments
 from .calls import language_argument
 from .catalogue import Candidate, Catalogue, Choice, Context, Distances
 from .check import Checked, check
-from .errors import CheckError, DslError, LimitError, Span
+from .errors import CheckError, DslError, LimitError
+from .forms import AdapterSet, Value, added, scaled, with_semantics
 from .functions import FUNCTION_BY_NAME
-from .number import bounded
 from .parameters import Parameters
-from .plan import DEFAULT_SEMANTICS, SEMANTICS, AdapterKey, LinearForm, ModuleFilter, Plan, collect
+from .plan import AdapterKey, LinearForm, ModuleFilter, Plan, collect
 from .recipes import BUILT_IN_BY_NAME, DEEPEST_RECIPES, Recipe
 from .resolve import Chooser
+from .semantics import DEFAULT_SEMANTICS, SEMANTICS, function_name
 from .syntax import (
     Call,
     Expression,
@@ -29,17 +29,6 @@ from .syntax import (
     Sum,
     Text,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterSet:
-    """Several sums, one an adapter of a set, with the language of each."""
-
-    members: tuple[LinearForm, ...]
-    languages: tuple[str, ...]
-
-
-Value: TypeAlias = Fraction | LinearForm | AdapterSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +80,8 @@ def evaluate(
         form = walk.program()
         if semantics and form.semantics and semantics != form.semantics:
             raise CheckError(
-                f"the program says {form.semantics}(...), but {semantics} semantics are asked for",
+                f"the program says {function_name(form.semantics)}(...), "
+                f"but {semantics} semantics are asked for",
                 span=program.expression.span,
                 hint="leave one of the two out",
             )
@@ -144,7 +134,7 @@ class _Walk:
             case Text() | Selector():
                 return self._chosen(expression)
             case Negative(operand=operand):
-                return _scaled(self.value(operand), Fraction(-1), expression.span)
+                return scaled(self.value(operand), Fraction(-1), expression.span)
             case Sum():
                 return self._sum(expression)
             case Product():
@@ -187,20 +177,11 @@ class _Walk:
             for term in expression.terms[1:]:
                 total += self.scalar(term.expression) * (-1 if term.negative else 1)
             return total
-        form = LinearForm({}, None)
-        for index, term in enumerate(expression.terms):
-            other = self.adapter(term.expression)
-            if index and other.semantics != form.semantics:
-                named = other.semantics or form.semantics
-                raise CheckError(
-                    f"{named}(...) cannot be added to an adapter outside of it: "
-                    "the two sides would give '+' different meanings",
-                    span=term.span,
-                    hint=f"put the whole sum inside: {named}(... + ...)",
-                )
-            form.semantics = other.semantics
-            form.add(other, Fraction(-1 if term.negative else 1))
-        return form
+        terms = [
+            (self.adapter(term.expression), Fraction(-1 if term.negative else 1), term.span)
+            for term in expression.terms
+        ]
+        return added(terms, "... + ...")
 
     def _product(self, expression: Product) -> Value:
         scalar, operand = Fraction(1), None
@@ -216,7 +197,7 @@ class _Walk:
                 scalar /= value
         if operand is None:
             return scalar
-        return _scaled(operand, scalar, expression.span)
+        return scaled(operand, scalar, expression.span)
 
     def _call(self, expression: Call) -> Value:
         if expression.function in self.recipes:
@@ -229,8 +210,10 @@ class _Walk:
             return self._weighted(expression, arguments)
         form = self.adapter(arguments["x"][0])
         match expression.function:
-            case "exact":
-                return _with_semantics(form, "exact", expression)
+            case "exact" | "onesided":
+                return with_semantics(form, expression.function, expression.span)
+            case "peft_linear":
+                return with_semantics(form, "peft-linear", expression.span)
             case "only":
                 return form.filtered(ModuleFilter(modules=_text(arguments["modules"][0])))
             case "layers":
@@ -244,17 +227,8 @@ class _Walk:
     def _combined(self, expression: Call, items: tuple[Expression, ...]) -> LinearForm:
         forms = [form for item in items for form in self._members(item)]
         factor = Fraction(1, len(forms)) if expression.function == "mean" else Fraction(1)
-        total = LinearForm({}, forms[0].semantics)
-        for form in forms:
-            if form.semantics != total.semantics:
-                named = form.semantics or total.semantics
-                raise CheckError(
-                    f"{named}(...) stands beside an adapter outside of it",
-                    span=expression.span,
-                    hint=f"put the whole of it inside: {named}({expression.function}(...))",
-                )
-            total.add(form, factor)
-        return total
+        terms = [(form, factor, expression.span) for form in forms]
+        return added(terms, f"{expression.function}(...)")
 
     def _weighted(
         self, expression: Call, arguments: Mapping[str, tuple[Expression, ...]]
@@ -313,33 +287,6 @@ class _Walk:
             yield from value.members
         elif isinstance(value, LinearForm):
             yield value
-
-
-def _with_semantics(form: LinearForm, semantics: str, expression: Call) -> LinearForm:
-    if form.semantics not in (None, semantics):
-        raise CheckError(
-            f"{form.semantics}(...) inside of {semantics}(...)",
-            span=expression.span,
-            hint="a sum has one meaning: leave one of the two out",
-        )
-    return LinearForm(form.coefficients, semantics)
-
-
-def _scaled(value: Value, factor: Fraction, span: Span) -> Value:
-    if isinstance(value, Fraction):
-        return value * factor
-    if isinstance(value, AdapterSet):
-        members = tuple(_scaled_form(member, factor, span) for member in value.members)
-        return AdapterSet(members, value.languages)
-    return _scaled_form(value, factor, span)
-
-
-def _scaled_form(form: LinearForm, factor: Fraction, span: Span) -> LinearForm:
-    """Scale, and refuse coefficients that bindings of bindings let grow without bound."""
-    scaled = form.scaled(factor)
-    for coefficient in scaled.coefficients.values():
-        bounded(coefficient, span)
-    return scaled
 
 
 def _text(expression: Expression) -> str:

@@ -79,6 +79,11 @@ _PAPER = (
     "for Zero-Shot Summarization, arXiv:2311.09344"
 )
 _TASK_ARITHMETIC = "Ilharco et al. 2023, Editing Models with Task Arithmetic, arXiv:2212.04089"
+_ONE_SIDED = (
+    "Zhang et al. 2023, Composing Parameter-Efficient Modules with Arithmetic Operations, "
+    "arXiv:2306.14870"
+)
+_PEFT = "PEFT 0.21, LoraModel.add_weighted_adapter, https://github.com/huggingface/peft"
 _ADAPTER = FunctionParameter("x", "adapter")
 _LANGUAGE = FunctionParameter("T", "language")
 _ALSO = FunctionParameter("also", "head", required=False)
@@ -130,6 +135,24 @@ FUNCTIONS: tuple[Function, ...] = (
         formula="sum of c_i s_i B_i A_i, kept as stacked factors",
         citation=_TASK_ARITHMETIC,
         summary="The true sum of the updates; the rank is the sum of the ranks.",
+    ),
+    Function(
+        name="onesided",
+        parameters=(_ADAPTER,),
+        result="adapter",
+        formula="A = sum of |c_i| A_i, B = sum of c_i s_i B_i, with scaling 1",
+        citation=_ONE_SIDED,
+        summary="A sum of factors with the signs on B alone; the coefficients stand inside.",
+    ),
+    Function(
+        name="peft_linear",
+        parameters=(_ADAPTER,),
+        result="adapter",
+        formula="A = sum of sgn(c_i s_i) sqrt|c_i s_i| A_i, B = sum of sqrt|c_i s_i| B_i, "
+        "with scaling 1",
+        citation=_PEFT,
+        summary="What PEFT's add_weighted_adapter(..., combination_type='linear') gives; the "
+        "coefficients stand inside.",
     ),
     Function(
         name="weighted",

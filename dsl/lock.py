@@ -15,7 +15,8 @@ from typing import Any
 
 from .catalogue import Distances
 from .errors import WeightsError
-from .plan import SEMANTICS, AdapterKey, ModuleFilter, Plan, Term
+from .plan import AdapterKey, ModuleFilter, Plan, Term
+from .semantics import SEMANTICS
 
 LOCK_NAME = "isogloss.lock.json"
 LOCK_VERSION = 1

@@ -16,14 +16,7 @@ from functools import cached_property
 
 from .errors import CheckError, LimitError
 from .print import quote
-
-SEMANTICS: Mapping[str, str] = {
-    "elementwise": "A = sum c_i A_i, B = sum c_i B_i, scaling kept (the paper's equations)",
-    "exact": "the true sum of updates, sum c_i s_i B_i A_i, as stacked factors",
-}
-"""The meanings of `+` and `*` on adapters, by name; the first one is the default."""
-
-DEFAULT_SEMANTICS = "elementwise"
+from .semantics import DEFAULT_SEMANTICS, function_name
 
 # Beyond these a coefficient is no longer a normal float32 number, in which all sums are done.
 LARGEST_COEFFICIENT = Fraction(10) ** 30
@@ -151,7 +144,9 @@ class Plan:
             sign = "-" if term.coefficient < 0 else "+"
             parts.append(f"{sign} {scaled}" if parts else scaled if sign == "+" else f"-{scaled}")
         text = " ".join(parts)
-        return text if self.semantics == DEFAULT_SEMANTICS else f"{self.semantics}({text})"
+        if self.semantics == DEFAULT_SEMANTICS:
+            return text
+        return f"{function_name(self.semantics)}({text})"
 
     @cached_property
     def digest(self) -> str:

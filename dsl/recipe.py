@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-from .algebra.interface import Block, ComposedTensor, Operand, Summand
+from .algebra.interface import Block, ComposedTensor, FactorSum, Operand, Summand
 from .errors import CheckError, did_you_mean, quoted
 from .gate import admit
 from .plan import AdapterKey, Plan
@@ -37,6 +37,7 @@ class Recipe:
         size_bytes: of the result's file.
         bytes_to_read: from the sources, headers not counted.
         warnings: what could not be checked, one sentence each.
+        sums: how factors of the sources are mixed, module by module; empty where they are not.
     """
 
     sources: tuple[Path, ...]
@@ -47,6 +48,7 @@ class Recipe:
     size_bytes: int
     bytes_to_read: int
     warnings: tuple[str, ...]
+    sums: tuple[FactorSum, ...] = ()
 
     def header(self) -> bytes:
         """The beginning of the result's file: the length and the text of its header."""
@@ -93,6 +95,7 @@ def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | Non
         size_bytes=len(header_bytes(names)) + elements * DTYPE_BYTES[DTYPES[dtype]],
         bytes_to_read=sum(_bytes_to_read(tensor.blocks) for tensor in composition.tensors),
         warnings=warnings,
+        sums=composition.sums,
     )
 
 

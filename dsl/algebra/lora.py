@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,13 +13,10 @@ from .interface import Composition, FactorPair, Inspection, Operand, Summand, ke
 from .lora_fields import changes_layout, refusal
 from .lora_layout import Factors, is_saved_embedding, layout
 from .lora_result import result_config
-from .lora_sum import EXACT_HINT, ModuleSum, Part, elementwise, exact
+from .lora_rules import RULES, Rule
+from .lora_sum import EXACT_HINT, Part, exact, factorwise
 from .scaling import number
 
-_SUMS: Final[Mapping[str, Callable[[str, Sequence[Part]], ModuleSum]]] = {
-    "elementwise": elementwise,
-    "exact": exact,
-}
 _DTYPES: Final = ("F32", "F16", "BF16")
 
 
@@ -63,21 +60,22 @@ class _Member:
 
 
 def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
-    """Describe a sum of LoRA adapters under `elementwise` or `exact`.
+    """Describe a sum of LoRA adapters under `exact` or one of the rules for factors.
 
     Raises:
         IncompatibleError: the adapters cannot be summed, with what to do.
         UnsupportedError: the semantics is not one of LoRA.
     """
-    if semantics not in _SUMS:
+    rule = RULES.get(semantics)
+    if rule is None and semantics != "exact":
         raise UnsupportedError(
-            f"LoRA has no semantics {quoted(semantics)}, expected one of {', '.join(_SUMS)}"
+            f"LoRA has no semantics {quoted(semantics)}, expected one of {', '.join(RULES)}, exact"
         )
     members = _members(summands)
     sums = {
-        module: _SUMS[semantics](module, parts)
+        module: exact(module, parts) if rule is None else factorwise(rule, module, parts)
         for module in sorted(set().union(*(member.factors for member in members)))
-        if (parts := _parts(module, members, semantics))
+        if (parts := _parts(module, members, rule))
     }
     if not sums:
         raise IncompatibleError("the coefficients cancel out at every module: nothing is left")
@@ -91,6 +89,7 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
             scalings,
         ),
         rank=max(scaling.rank for scaling in scalings.values()),
+        sums=tuple(summed.mixed for summed in sums.values() if summed.mixed is not None),
     )
 
 
@@ -172,7 +171,7 @@ def _require_kept(member: _Member) -> None:
             )
 
 
-def _parts(module: str, members: Sequence[_Member], semantics: str) -> list[Part]:
+def _parts(module: str, members: Sequence[_Member], rule: Rule | None) -> list[Part]:
     parts: list[Part] = []
     absent: list[_Member] = []
     for member in members:
@@ -183,10 +182,10 @@ def _parts(module: str, members: Sequence[_Member], semantics: str) -> list[Part
             parts.append(Part(operand, source, coefficient, factors))
         elif coefficient:
             absent.append(member)
-    if parts and absent and semantics == "elementwise":
+    if parts and absent and rule is not None and rule.needs_equal_modules:
         names = absent[0].summand.operand.quoted, parts[0].operand.quoted
         raise IncompatibleError(
-            f"elementwise sums need the same modules, but {names[0]} has no factors for "
+            f"{rule.name} sums need the same modules, but {names[0]} has no factors for "
             f"{quoted(module, 120)}, which {names[1]} adapts",
             hint=f"{EXACT_HINT}; or restrict {names[1]} with only(...) or layers(...)",
         )

@@ -1,9 +1,8 @@
-"""Sums of LoRA adapters as blocks: element by element on the factors, or of the updates.
+"""Sums of LoRA adapters as blocks: of the factors, each on its own, or of the updates.
 
-The update of a module is s B A with scaling s. `elementwise` is the paper's rule (Chronopoulou et
-al. 2023, arXiv:2311.09344, equations 1 to 4): A and B are summed each on its own, which is right
-around a shared initialisation. `exact` gives the sum of the updates: the A_i on top of each other,
-the c_i s_i B_i side by side, so that their product is sum c_i s_i B_i A_i.
+The update of a module is s B A with scaling s. `exact` gives the sum of the updates: the A_i on top
+of each other, the c_i s_i B_i side by side, so that their product is sum c_i s_i B_i A_i. The
+other rules sum A and B each on its own, which is right around a shared initialisation.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from typing import Final
 
 from ..errors import IncompatibleError, quoted
 from ..tensorfile import DTYPE_BYTES, TensorEntry
-from .interface import Block, Column, ComposedTensor, Operand, Piece
+from .interface import Block, Column, ComposedTensor, FactorSum, Operand, Piece
 from .lora_layout import EMBEDDINGS, PREFIX, SUFFIXES, Factors
-from .scaling import Scaling, float32
+from .lora_rules import Rule
+from .scaling import Scaling
 
 EXACT_HINT: Final = (
     "write exact(...) around the expression, or --semantics exact: "
@@ -37,27 +37,41 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ModuleSum:
-    """The two tensors of a module of the result, and the scaling they are to be used with."""
+    """The two tensors of a module of the result, and the scaling they are to be used with.
+
+    `mixed` says how they mix the parts' factors; None where they do not.
+    """
 
     tensors: tuple[ComposedTensor, ComposedTensor]
     scaling: Scaling
+    mixed: FactorSum | None = None
 
 
-def elementwise(module: str, parts: Sequence[Part]) -> ModuleSum:
-    """A = sum c_i A_i, B = sum c_i B_i, with the scaling that all parts have.
+def factorwise(rule: Rule, module: str, parts: Sequence[Part]) -> ModuleSum:
+    """A and B summed each on its own, with the weights that a rule gives them.
 
     Raises:
-        IncompatibleError: ranks, scalings or shapes differ.
+        IncompatibleError: ranks, scalings that must be equal, or shapes differ.
     """
-    _require_equal_ranks(module, parts)
+    _require_equal_ranks(rule, module, parts)
     _require_equal_shapes(module, parts)
-    kind, first = parts[0].factors.kind, parts[0].factors
-    coefficients = [float32(part.coefficient) for part in parts]
+    kind, scaling = parts[0].factors.kind, parts[0].factors.scaling
+    if not rule.keeps_scaling:
+        scaling = Scaling(Fraction(scaling.rank), scaling.rank)
+    weights = [rule.weights(part.coefficient, part.factors.scaling) for part in parts]
+    in_a, in_b = ([pair[factor] for pair in weights] for factor in (0, 1))
     tensors = [
-        _tensor(module, kind, factor, entries[0].shape, [_sum(parts, entries, coefficients)])
-        for factor, entries in enumerate(_both(parts))
+        _tensor(module, kind, factor, entries[0].shape, [_sum(parts, entries, in_factor)])
+        for factor, (entries, in_factor) in enumerate(zip(_both(parts), (in_a, in_b), strict=True))
     ]
-    return ModuleSum((tensors[0], tensors[1]), first.scaling)
+    mixed = FactorSum(
+        module,
+        pairs=tuple(part.factors.pair(part.source) for part in parts),
+        in_a=tuple(in_a),
+        in_b=tuple(weight * float(scaling.value) for weight in in_b),
+        exact=tuple(float(part.coefficient * part.factors.scaling.value) for part in parts),
+    )
+    return ModuleSum((tensors[0], tensors[1]), scaling, mixed)
 
 
 def exact(module: str, parts: Sequence[Part]) -> ModuleSum:
@@ -117,7 +131,7 @@ def _piece(part: Part, entry: TensorEntry, coefficient: float) -> Piece:
     return Piece(part.source, entry.start, entry.dtype, coefficient)
 
 
-def _require_equal_ranks(module: str, parts: Sequence[Part]) -> None:
+def _require_equal_ranks(rule: Rule, module: str, parts: Sequence[Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
         ours, theirs = first.factors.scaling, part.factors.scaling
@@ -125,12 +139,12 @@ def _require_equal_ranks(module: str, parts: Sequence[Part]) -> None:
             continue
         if ours.rank != theirs.rank:
             what, values = "ranks", (str(ours.rank), str(theirs.rank))
-        elif ours.signed_square != theirs.signed_square:
+        elif rule.keeps_scaling and ours.signed_square != theirs.signed_square:
             what, values = "scalings", (str(ours), str(theirs))
         else:
             continue
         raise IncompatibleError(
-            f"elementwise sums need equal {what}, but at {quoted(module, 120)} "
+            f"{rule.name} sums need equal {what}, but at {quoted(module, 120)} "
             f"{first.operand.quoted} has {values[0]} and {part.operand.quoted} has {values[1]}",
             hint=EXACT_HINT,
         )
