@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import warn
+from .languages import print_evidence, selection_json, warnings_of
 from .options import (
     ExpressionCommand,
     Settings,
@@ -20,6 +21,7 @@ from .records import parents_json, print_parents
 
 if TYPE_CHECKING:
     from ..dsl.functions import Function
+    from ..dsl.relatedness import Selection
     from ..hub.composition import Explanation
 
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 Examples:
   isogloss explain '0.6*task[en] + 0.4*(lm[pt] - lm[en])'
   isogloss explain 'mean(task[en|ar|ru])' --semantics exact
+  isogloss explain 'mean(task[related(yo)])' --distances mine.tsv
   isogloss explain @steer.iso --set S=en --set T=yo --json
 """,
 )
@@ -46,6 +49,8 @@ def explain(settings: Settings, /, expression: str, as_json: bool, **meaning: An
     with settings.open_hub() as hub:
         explanation = hub.explain(text, **meaning)
     warn(explanation.warnings)
+    for selection in _selections(explanation):
+        warn(warnings_of(selection))
     if as_json:
         print_json(_explanation_json(explanation))
     else:
@@ -63,7 +68,8 @@ Examples:
 def functions(as_json: bool) -> None:
     """List the functions that expressions can call.
 
-    Each with its arguments, what it gives, its formula, and where that comes from.
+    Each with its arguments, what it gives, its formula, and where that comes from. Recipes can be
+    called too; 'isogloss recipe list' lists those.
     """
     from ..dsl.functions import FUNCTIONS
 
@@ -84,6 +90,11 @@ def functions(as_json: bool) -> None:
         print_text()
 
 
+def _selections(explanation: Explanation) -> tuple[Selection, ...]:
+    """Return the choices of languages in it, each once: two selectors may ask the same."""
+    return tuple(dict.fromkeys(one for choice in explanation.choices for one in choice.selections))
+
+
 def _explanation_json(explanation: Explanation) -> dict[str, Any]:
     return {
         "program": explanation.program,
@@ -92,6 +103,7 @@ def _explanation_json(explanation: Explanation) -> dict[str, Any]:
                 "selector": choice.selector,
                 "adapters": list(choice.labels),
                 "why": choice.why,
+                "selections": [selection_json(selection) for selection in choice.selections],
             }
             for choice in explanation.choices
         ],
@@ -114,6 +126,8 @@ def _print_explanation(explanation: Explanation) -> None:
         (Column("part"), Column("adapters", wrap=True), Column("why", wrap=True)),
         [(choice.selector, " ".join(choice.labels), choice.why) for choice in explanation.choices],
     )
+    for selection in _selections(explanation):
+        print_evidence(selection)
     print_title("Sum")
     print_parents(explanation.terms)
     print_title("Result")

@@ -30,6 +30,7 @@ COMMANDS: Final = (
     Entry("add", "catalogue", "Put an adapter from a local PEFT folder into the catalogue."),
     Entry("find", "catalogue", "List the adapters that fit a query."),
     Entry("show", "catalogue", "Show all that is known about one adapter."),
+    Entry("related", "related", "Show which languages are close to one, and by which evidence."),
     Entry("explain", "explanation", "Say what an expression means, without composing it."),
     Entry("functions", "explanation", "List the functions that expressions can call."),
     Entry("recipe", "recipe", "Look after named expressions."),
