@@ -193,8 +193,11 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert done.stderr == b""
 
 
+# A test run in the background of a shell ignores the signal, and what it starts inherits that.
 INTERRUPTIBLE = """
+import signal
 from isogloss.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("ready", flush=True)
 main(["compose", "-"])
 """
