@@ -19,7 +19,7 @@ from ..store import (
     Withdrawn,
     collect,
 )
-from .errors import SourceError
+from .exchange import Exchange
 from .home import Home, find_home
 
 if TYPE_CHECKING:
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     from .difference import Difference
     from .renewal import Outdated
     from .result import Composed
-    from .verification import Verification
 
 # Modules that load torch or lark are imported by the methods that need them: a plain query
 # must not pay for either.
 
 
-class AdapterHub:
+class AdapterHub(Exchange):
     """A catalogue of adapters and what can be done with it.
 
     >>> hub = AdapterHub.open()                                         # doctest: +SKIP
@@ -85,7 +84,7 @@ class AdapterHub:
         self,
         source: str | Path,
         *,
-        kind: str,
+        kind: str | None = None,
         language: str | Sequence[str] | None = None,
         task: str | None = None,
         name: str | None = None,
@@ -105,13 +104,14 @@ class AdapterHub:
 
         What the folder's configuration, card and trainer state say is filled in, and arguments
         correct it.
-        Equal content and provenance make no new version.
+        Equal content and provenance make no new version. A folder that isogloss composed (its
+        lock lies beside the weights) keeps its lineage.
 
         Args:
             source: folder with `adapter_config.json` and `adapter_model.safetensors`.
             kind: `task` (trained on labelled data) or `lm` (on unlabelled text).
             language: ISO 639 or BCP 47 code; several for a multilingual adapter.
-            name: default `TASK-LANGUAGE` or `lm-LANGUAGE`.
+            name: default `TASK-LANGUAGE`, `lm-LANGUAGE` or `composed-DIGEST`.
 
         Raises:
             SourceError, RefusedSourceError, LanguageError: the folder or an argument.
@@ -273,24 +273,6 @@ class AdapterHub:
             _request(expression, parameters, semantics, dtype, task, base, peft, distances)
         )
         return explain(compiled, renewals_of(self.catalog, compiled.parents.values()))
-
-    def verify(self, target: str | Path) -> Verification:
-        """Prove a folder or a catalogued version: digests first, then made again and compared.
-
-        Args:
-            target: a folder with a lock, or a reference to a version.
-
-        Raises:
-            IntegrityError: something differs; the message names it.
-        """
-        from .verification import verify_folder, verify_version
-
-        folder = Path(target).expanduser()
-        if folder.is_dir():
-            return verify_folder(self.catalog, self.blobs, folder)
-        if isinstance(target, Path):
-            raise SourceError(f"there is no folder '{target}'")
-        return verify_version(self.catalog, self.blobs, self.show(target))
 
     def state_dict(
         self,

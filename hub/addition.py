@@ -3,51 +3,98 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..dsl.algebra import inspect
 from ..dsl.configuration import config_digest
 from ..dsl.tensorfile import canonicalize, read_header
-from ..store import Added, BlobStore, Catalog, NewVersion
-from .errors import NameTakenError
-from .peft_folder import PeftFolder, read_folder
+from ..store import Added, Blob, BlobStore, Catalog, NewVersion, VersionRecord, provenance_digest
+from .card import RemotePlace
+from .composed_source import composed_version, read_lock_beside
+from .errors import IntegrityError, NameTakenError
+from .peft_folder import WEIGHTS_NAME, PeftFolder, read_folder
 from .provenance import Provenance, describe
 
 
-def add_folder(catalog: Catalog, blobs: BlobStore, source: str | Path, said: Provenance) -> Added:
+def add_folder(
+    catalog: Catalog,
+    blobs: BlobStore,
+    source: str | Path,
+    said: Provenance,
+    place: RemotePlace | None = None,
+) -> Added:
     """Add a PEFT folder as the next version of its name.
+
+    A folder with a lock beside its weights is a composition, and keeps its lineage.
+
+    Args:
+        place: the repository and commit that the folder was fetched from.
 
     Raises:
         SourceError, RefusedSourceError: the folder or what is said of it.
         WeightsError: damaged weights. IncompatibleError: tensors that do not fit the configuration.
+        IntegrityError: a lock that is not of the files beside it.
     """
     folder = read_folder(source)
-    fields = describe(said, folder)
+    lock = read_lock_beside(folder)
+    if lock is None:
+        new = _trained(catalog, blobs, folder, said)
+    else:
+        inspection = inspect(folder.config, read_header(folder.weights))
+        blob = _store(blobs, folder)
+        if blob.digest != lock.result.weights:
+            raise IntegrityError(f"{WEIGHTS_NAME} is not in the canonical form that its lock names")
+        new = composed_version(folder, lock, said, inspection, blob.size_bytes)
+    if place is None:
+        new = replace(new, source=str(folder.path))
+    else:
+        new = replace(new, source=place.source, source_revision=place.commit)
+        known = _at_another_commit(catalog, new)
+        if known is not None:
+            return Added(known, created=False)
+    return catalog.add(new, stored=blobs.contains)
+
+
+def _trained(
+    catalog: Catalog, blobs: BlobStore, folder: PeftFolder, said: Provenance
+) -> NewVersion:
+    described = describe(said, folder)
     if said.name is None:
-        _refuse_other_base(catalog, fields)
-    header = read_header(folder.weights)
-    inspection = inspect(fields["config"], header)
+        _refuse_other_base(catalog, described)
+    inspection = inspect(described["config"], read_header(folder.weights))
+    blob = _store(blobs, folder)
+    return NewVersion(
+        **described,
+        peft_type=inspection.peft_type,
+        rank=inspection.rank,
+        alpha=inspection.alpha,
+        target_modules=inspection.modules,
+        parameters=inspection.parameters,
+        dtype=inspection.dtype,
+        digest=blob.digest,
+        config_digest=config_digest(described["config"]),
+        original_digest=_file_digest(folder),
+        size_bytes=blob.size_bytes,
+    )
+
+
+def _store(blobs: BlobStore, folder: PeftFolder) -> Blob:
     with blobs.writer() as writer:
         canonicalize(folder.weights, writer.write)
-        blob = writer.commit()
-    return catalog.add(
-        NewVersion(
-            **fields,
-            peft_type=inspection.peft_type,
-            rank=inspection.rank,
-            alpha=inspection.alpha,
-            target_modules=inspection.modules,
-            parameters=inspection.parameters,
-            dtype=inspection.dtype,
-            source=str(folder.path),
-            digest=blob.digest,
-            config_digest=config_digest(fields["config"]),
-            original_digest=_file_digest(folder),
-            size_bytes=blob.size_bytes,
-        ),
-        stored=blobs.contains,
-    )
+        return writer.commit()
+
+
+def _at_another_commit(catalog: Catalog, new: NewVersion) -> VersionRecord | None:
+    """The same adapter from the same repository: a new card there is no new version here."""
+    named = ("compare", "name", "=", new.name)
+    for known in catalog.find(named, latest=False):
+        plain = {one.name: getattr(known, one.name) for one in fields(NewVersion)}
+        there = replace(NewVersion(**plain), source_revision=new.source_revision)
+        if known.source == new.source and provenance_digest(there) == provenance_digest(new):
+            return known
+    return None
 
 
 def _file_digest(folder: PeftFolder) -> str:

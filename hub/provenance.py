@@ -8,6 +8,7 @@ from typing import Any
 
 from ..dsl.languages import normalize
 from ..dsl.reference import is_adapter_name
+from .card import PROVENANCE_FIELD
 from .errors import SourceError
 from .peft_folder import CONFIG_NAME, PeftFolder
 
@@ -18,7 +19,7 @@ KINDS = ("task", "lm")
 class Provenance:
     """What a person says of an adapter; None where the folder is to be asked."""
 
-    kind: str
+    kind: str | None = None
     languages: tuple[str, ...] | None = None
     task: str | None = None
     name: str | None = None
@@ -51,23 +52,30 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
         SourceError: a field that is missing or makes no sense; the message names the flag.
         LanguageError: not a language code.
     """
-    if said.kind not in KINDS:
-        raise SourceError(f"there is no kind '{said.kind}': give one of {', '.join(KINDS)}")
-    if said.kind == "lm" and said.task is not None:
+    card = said_by_card(folder.card)
+    kind, task = said.kind or card.kind, said.task or card.task
+    if kind is None:
         raise SourceError(
-            f"an adapter of kind lm is trained on unlabelled text and has no task ('{said.task}'); "
+            "neither --kind nor the card says what this adapter was trained on; give --kind task "
+            "(labelled data of a task) or --kind lm (plain text)"
+        )
+    if kind not in KINDS:
+        raise SourceError(f"there is no kind '{kind}': give one of {', '.join(KINDS)}")
+    if kind == "lm" and task is not None:
+        raise SourceError(
+            f"an adapter of kind lm is trained on unlabelled text and has no task ('{task}'); "
             "leave --task out or give --kind task"
         )
     _refuse_out_of_range(said)
-    config = _corrected_config(said, folder)
-    given = said.languages or _card_languages(folder.card)
+    config = corrected_config(said, folder)
+    given = said.languages or card.languages
     if not given:
         raise SourceError(
             "neither --language nor the card says which language this adapter is for; "
             "give --language, such as --language en"
         )
     languages = tuple(sorted({normalize(code) for code in given}))
-    name = said.name or f"{said.task or said.kind}-{'-'.join(languages)}"
+    name = said.name or f"{task or kind}-{'-'.join(languages)}"
     if not is_adapter_name(name):
         raise SourceError(
             f"'{name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
@@ -75,28 +83,76 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
         )
     return {
         "name": name,
-        "kind": said.kind,
+        "kind": kind,
         "languages": languages,
         "languages_given": tuple(given),
-        "task": said.task,
+        "task": task,
         "dataset": said.dataset or _joined(folder.card, "datasets"),
-        "dataset_revision": said.dataset_revision,
-        "objective": said.objective,
+        "dataset_revision": said.dataset_revision or card.dataset_revision,
+        "objective": said.objective or card.objective,
         "base_model": config["base_model_name_or_path"],
         "base_revision": config.get("revision"),
         "tokenizer_digest": folder.tokenizer_digest,
-        "steps": _first(said.steps, _whole(folder.trainer_state, "global_step")),
-        "batch_size": _first(said.batch_size, _whole(folder.trainer_state, "train_batch_size")),
-        "learning_rate": said.learning_rate,
-        "seed": said.seed,
+        "steps": _first(said.steps, card.steps, _whole(folder.trainer_state, "global_step")),
+        "batch_size": _first(
+            said.batch_size, card.batch_size, _whole(folder.trainer_state, "train_batch_size")
+        ),
+        "learning_rate": card.learning_rate if said.learning_rate is None else said.learning_rate,
+        "seed": _first(said.seed, card.seed),
         "library_versions": _library_versions(config),
-        "license": said.license or _joined(folder.card, "license"),
+        "license": said.license or card.license,
         "note": said.note,
         "config": config,
     }
 
 
-def _corrected_config(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
+def said_by_card(card: Mapping[str, Any]) -> Provenance:
+    """What a card says: the Hub's own fields, and those that isogloss adds when it publishes.
+
+    Raises:
+        SourceError: a field that is not of its type.
+    """
+    block = card.get(PROVENANCE_FIELD)
+    said = block if isinstance(block, dict) else {}
+    rate = said.get("learning_rate")
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float))):
+        raise SourceError(f"the card says learning_rate {rate!r}, which is not a number")
+    return Provenance(
+        kind=_text(said, "kind"),
+        languages=_card_languages(card),
+        task=_text(said, "task"),
+        dataset_revision=_text(said, "dataset_revision"),
+        objective=_text(said, "objective"),
+        base_revision=_text(said, "base_revision"),
+        steps=_count(said, "steps"),
+        batch_size=_count(said, "batch_size"),
+        learning_rate=None if rate is None else float(rate),
+        seed=_count(said, "seed"),
+        license=_text(said, "license") or _joined(card, "license"),
+    )
+
+
+def _text(said: Mapping[str, Any], name: str) -> str | None:
+    value = said.get(name)
+    if value is not None and not isinstance(value, str):
+        raise SourceError(f"the card says {name} {value!r}, which is not a text")
+    return value or None
+
+
+def _count(said: Mapping[str, Any], name: str) -> int | None:
+    value = said.get(name)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and (not whole or (value < 0 and name != "seed")):
+        raise SourceError(f"the card says {name} {value!r}, which is not a count")
+    return value
+
+
+def corrected_config(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
+    """The configuration with base model and revision as they are said to be.
+
+    Raises:
+        SourceError: nobody names the base model.
+    """
     config = dict(folder.config)
     base = said.base or config.get("base_model_name_or_path") or _joined(folder.card, "base_model")
     if not isinstance(base, str) or not base.strip():
@@ -104,7 +160,9 @@ def _corrected_config(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
             f"{CONFIG_NAME} in '{folder.path}' names no base model; give it with --base"
         )
     config["base_model_name_or_path"] = base
-    revision = said.base_revision or config.get("revision")
+    revision = (
+        said.base_revision or config.get("revision") or said_by_card(folder.card).base_revision
+    )
     if revision is not None and not isinstance(revision, str):
         raise SourceError(f"{CONFIG_NAME} has revision {revision!r}, which is not a text")
     config["revision"] = revision

@@ -18,12 +18,21 @@ from ..dsl.plan import AdapterKey
 from ..dsl.recipe import Recipe
 from ..dsl.reference import is_adapter_name
 from ..dsl.tensorfile import read_header
-from ..store import BlobStore, Catalog, CompositionRecord, NewVersion, ParentRecord
-from .card import license_of, write_card
+from ..store import (
+    BlobStore,
+    Catalog,
+    CompositionRecord,
+    NewVersion,
+    ParentRecord,
+    VersionRecord,
+)
+from .card import CardFacts, write_card
 from .composition import Compiled, parent_records
 from .errors import OutputError, SourceError
+from .licenses import license_of
 from .output_folder import new_folder
 from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+from .places import place_of_version, places_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +98,13 @@ def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Re
         return _into_catalogue(catalog, blobs, compiled, result, None)
     with new_folder(result.output) as folder:
         if result.name is None:
-            composed = _into_folder(folder, compiled, result)
+            composed = _into_folder(catalog, folder, compiled, result)
         else:
             composed = _into_catalogue(catalog, blobs, compiled, result, folder)
     return composed
 
 
-def _into_folder(folder: Path, compiled: Compiled, result: Result) -> Composed:
+def _into_folder(catalog: Catalog, folder: Path, compiled: Compiled, result: Result) -> Composed:
     with (folder / WEIGHTS_NAME).open("wb") as file:
         hashed = hashlib.sha256()
 
@@ -104,8 +113,8 @@ def _into_folder(folder: Path, compiled: Compiled, result: Result) -> Composed:
             file.write(buffer)
 
         execute(compiled.recipe, write)
-    lock = _lock(compiled, hashed.hexdigest())
-    _write_beside(folder, compiled, lock, result)
+    lock = _lock(catalog, compiled, hashed.hexdigest())
+    _write_beside(catalog, folder, compiled, lock, result)
     return _composed(compiled, lock, result, None, created=True, computed=True)
 
 
@@ -121,10 +130,10 @@ def _into_catalogue(
         with blobs.writer() as writer:
             execute(recipe, writer.write)
             digest = writer.commit().digest
-    lock = _lock(compiled, digest)
+    lock = _lock(catalog, compiled, digest)
     if folder is not None:
         shutil.copyfile(blobs.path(digest), folder / WEIGHTS_NAME)
-        _write_beside(folder, compiled, lock, result)
+        _write_beside(catalog, folder, compiled, lock, result)
     added = catalog.add(
         _new_version(compiled, lock, result, blobs.path(digest)), stored=blobs.contains
     )
@@ -138,23 +147,30 @@ def config_text(recipe: Recipe) -> str:
     return json.dumps(recipe.config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _write_beside(folder: Path, compiled: Compiled, lock: Lock, result: Result) -> None:
+def _write_beside(
+    catalog: Catalog, folder: Path, compiled: Compiled, lock: Lock, result: Result
+) -> None:
     """The three small files beside the weights."""
-    card = write_card(
-        lock,
+    datasets = {record.dataset for record in compiled.parents.values() if record.dataset}
+    facts = CardFacts(
         title=result.name or "Composed adapter",
         base_model=str(compiled.recipe.config["base_model_name_or_path"]),
+        peft_type=str(compiled.recipe.config["peft_type"]),
         languages=result.languages,
         license=_license(compiled, result),
+        datasets=sorted(datasets),
+        provenance={"kind": "composed"} | ({"task": result.task} if result.task else {}),
+        places=places_of(catalog, lock),
         warnings=compiled.recipe.warnings,
     )
     (folder / CONFIG_NAME).write_text(config_text(compiled.recipe), encoding="utf-8")
-    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    (folder / CARD_NAME).write_text(write_card(facts, lock), encoding="utf-8")
     (folder / LOCK_NAME).write_text(lock.text(), encoding="utf-8")
 
 
-def _lock(compiled: Compiled, digest: str) -> Lock:
+def _lock(catalog: Catalog, compiled: Compiled, digest: str) -> Lock:
     config = hashlib.sha256(config_text(compiled.recipe).encode()).hexdigest()
+    parents = sorted(compiled.parents.items())
     return Lock(
         expression=compiled.request.expression,
         parameters=dict(compiled.request.parameters),
@@ -162,21 +178,23 @@ def _lock(compiled: Compiled, digest: str) -> Lock:
         plan=compiled.evaluation.plan,
         distances=compiled.evaluation.distances,
         dtype=compiled.recipe.dtype,
-        adapters=tuple(
-            LockedAdapter(
-                key=key,
-                name=record.name,
-                version=record.version,
-                base_model=record.base_model or "",
-                source=record.source if record.source_revision else None,
-                source_revision=record.source_revision,
-                license=record.license,
-            )
-            for key, record in sorted(compiled.parents.items())
-        ),
+        adapters=tuple(_locked(catalog, key, record) for key, record in parents),
         result=AdapterKey(digest, config_digest(compiled.recipe.config)),
         files={WEIGHTS_NAME: digest, CONFIG_NAME: config},
         tools={"isogloss": version("isogloss"), "torch": version("torch")},
+    )
+
+
+def _locked(catalog: Catalog, key: AdapterKey, record: VersionRecord) -> LockedAdapter:
+    place = place_of_version(catalog, record)
+    return LockedAdapter(
+        key=key,
+        name=record.name,
+        version=record.version,
+        base_model=record.base_model or "",
+        source=place.source if place else None,
+        source_revision=place.commit if place else None,
+        license=record.license,
     )
 
 

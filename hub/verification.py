@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from ..dsl.catalogue import label
 from ..dsl.configuration import config_digest
 from ..dsl.errors import DslError
 from ..dsl.execute import execute
-from ..dsl.lock import LOCK_NAME, Lock, lock_from_json, read_lock
+from ..dsl.lock import LOCK_NAME, Lock, LockedAdapter, lock_from_json, read_lock
 from ..dsl.plan import AdapterKey
 from ..dsl.recipe import Operand, prepare
 from ..store import BlobError, BlobStore, Catalog, UnknownVersionError, VersionRecord
 from .composition import operand
 from .errors import IntegrityError, SourceError
+from .fetched_parents import Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,12 @@ class Verification:
     checks: tuple[Check, ...]
 
 
-def verify_folder(catalog: Catalog, blobs: BlobStore, folder: Path) -> Verification:
+def verify_folder(
+    catalog: Catalog, blobs: BlobStore, folder: Path, fetch: Fetch | None = None
+) -> Verification:
     """Prove a folder that holds a lock; files may be symbolic links, as in the Hub's cache.
+
+    `fetch` gets the parents that are not in the catalogue.
 
     Raises:
         SourceError: no lock. IntegrityError: a file, a parent or the result differs.
@@ -63,11 +67,13 @@ def verify_folder(catalog: Catalog, blobs: BlobStore, folder: Path) -> Verificat
                 f"'{folder / name}' was changed: its sha256 is {found}, the lock says {expected}"
             )
         checks.append(Check(name, f"sha256 {expected}"))
-    checks += _made_again(catalog, blobs, lock, lock.files)
+    checks += _made_again(catalog, blobs, lock, fetch)
     return Verification(str(folder), lock.result.weights, tuple(checks))
 
 
-def verify_version(catalog: Catalog, blobs: BlobStore, record: VersionRecord) -> Verification:
+def verify_version(
+    catalog: Catalog, blobs: BlobStore, record: VersionRecord, fetch: Fetch | None = None
+) -> Verification:
     """Prove a catalogued version: its weights, its configuration and, if composed, its making.
 
     Raises:
@@ -81,7 +87,7 @@ def verify_version(catalog: Catalog, blobs: BlobStore, record: VersionRecord) ->
             raise IntegrityError(f"the lock of {label(record)}: {error}") from error
         if lock.result != AdapterKey(record.digest, record.config_digest):
             raise IntegrityError(f"the lock of {label(record)} is of another result")
-        checks += _made_again(catalog, blobs, lock, {})
+        checks += _made_again(catalog, blobs, lock, fetch)
     return Verification(label(record), record.digest, tuple(checks))
 
 
@@ -102,16 +108,20 @@ def _intact(blobs: BlobStore, record: VersionRecord) -> list[Check]:
     ]
 
 
-def _made_again(
-    catalog: Catalog, blobs: BlobStore, lock: Lock, files: Mapping[str, str]
-) -> list[Check]:
+def _made_again(catalog: Catalog, blobs: BlobStore, lock: Lock, fetch: Fetch | None) -> list[Check]:
     """Compose from the lock alone, and compare with what it promises."""
     checks: list[Check] = []
     operands: dict[AdapterKey, Operand] = {}
     for adapter in lock.adapters:
-        record = _parent(catalog, adapter.key, f"{adapter.name}@v{adapter.version}")
-        checks += _intact(blobs, record)
-        operands[adapter.key] = operand(record, blobs)
+        found = catalog.by_digest(adapter.key.weights, adapter.key.config)
+        if found:
+            checks += _intact(blobs, found[-1])
+            operands[adapter.key] = operand(found[-1], blobs)
+        elif fetch is not None:
+            operands[adapter.key] = fetch(adapter)
+            checks.append(Check(f"fetched {adapter.name}", f"sha256 {adapter.key.weights}"))
+        else:
+            raise _missing(adapter)
     recipe = prepare(lock.plan, operands, lock.dtype)
     hashed = hashlib.sha256()
     execute(recipe, hashed.update)
@@ -129,11 +139,10 @@ def _made_again(
     return checks
 
 
-def _parent(catalog: Catalog, key: AdapterKey, name: str) -> VersionRecord:
-    found = catalog.by_digest(key.weights, key.config)
-    if not found:
-        raise UnknownVersionError(
-            f"the parent {name} (sha256:{key.weights}:{key.config}) is not in this catalogue: "
-            "add it to prove how this adapter was made"
-        )
-    return found[-1]
+def _missing(adapter: LockedAdapter) -> UnknownVersionError:
+    named = f"{adapter.name}@v{adapter.version}"
+    return UnknownVersionError(
+        f"the parent {named} (sha256:{adapter.key.weights}:{adapter.key.config}) is not in this "
+        "catalogue: add it to prove how this adapter was made, or let --fetch get it where it is "
+        "published"
+    )

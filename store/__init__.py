@@ -20,8 +20,11 @@ from .errors import (
     UnknownRevisionError,
     UnknownVersionError,
 )
+from .evaluations import Evaluations, Score
 from .examination import Examination, examine
 from .lineage import ContentKey, Lineage, LineageEdge, LineageNode
+from .provenance import provenance_digest
+from .publications import PublicationRecord, Publications
 from .recipes import RecipeParameter, RecipeRecord, Recipes, SavedRecipe
 from .records import (
     Added,
@@ -61,6 +64,7 @@ __all__ = [
     "ContentKey",
     "DamagedCatalogError",
     "DatabaseUrlError",
+    "Evaluations",
     "Examination",
     "FileRecord",
     "Lineage",
@@ -71,6 +75,8 @@ __all__ = [
     "NewVersion",
     "NoCatalogError",
     "ParentRecord",
+    "PublicationRecord",
+    "Publications",
     "QueryError",
     "RecipeParameter",
     "RecipeRecord",
@@ -81,6 +87,7 @@ __all__ = [
     "RepositoryRecord",
     "SavedRecipe",
     "SchemaError",
+    "Score",
     "Snapshot",
     "StorageError",
     "StoreError",
@@ -91,4 +98,5 @@ __all__ = [
     "Withdrawn",
     "collect",
     "examine",
+    "provenance_digest",
 ]

@@ -15,11 +15,13 @@ from sqlalchemy.orm import Session
 from .conditions import EVERYTHING, Condition, to_sql
 from .database import PATIENCE_SECONDS, Database
 from .errors import QueryError, RecordError
+from .evaluations import Evaluations
 from .integrity import read_problems
 from .lineage import Lineage, read_lineage
 from .models import Adapter, Composition, Version, Withdrawal
 from .models_repositories import RepositoryFile
 from .provenance import provenance_digest
+from .publications import Publications
 from .reading import digest_prefix, order_by, read_version, read_versions, unknown_version
 from .recipes import Recipes
 from .records import Added, NewVersion, VersionRecord, Withdrawn, check_text
@@ -35,11 +37,14 @@ class Catalog:
     """A catalogue of adapters in an SQLite file or a PostgreSQL database.
 
     Made by `open` or `create`; close it, or use it as a context manager. Several threads may share
-    one; another process opens its own. `recipes` and `repositories` are kept in it too.
+    one; another process opens its own. `recipes`, `repositories`, `evaluations` and
+    `publications` are kept in it too.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.evaluations = Evaluations(database)
+        self.publications = Publications(database)
         self.recipes = Recipes(database)
         self.repositories = Repositories(database)
 

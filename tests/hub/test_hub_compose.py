@@ -262,7 +262,7 @@ def test_the_card_and_the_configuration_are_good_ones(stocked: AdapterHub, tmp_p
     assert "license: apache-2.0" in card
     assert "language:\n- pt" in card
     assert EXPRESSION in card
-    assert "| 0.6 | xlsum-en@v1 |" in card
+    assert "| 0.6 | `xlsum-en@v1` |" in card
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (2, 4, "LORA")
     assert config["base_model_name_or_path"] == "acme/tiny"

@@ -1,0 +1,143 @@
+"""What a catalogue does with other hubs: the part of the front door that leads outside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..store import Added, BlobStore, Catalog, VersionRecord
+from .errors import SourceError
+
+if TYPE_CHECKING:
+    from .client import HubClient
+    from .fetched_parents import Fetch
+    from .publish import Published
+    from .verification import Verification
+
+# As in AdapterHub, what loads torch or huggingface_hub is imported by the methods that need it.
+
+
+class Exchange(ABC):
+    """The base of AdapterHub that publishes, pulls and proves.
+
+    Hub and token are the usual ones: `$HF_ENDPOINT`, and `$HF_TOKEN` or `hf auth login`.
+    """
+
+    catalog: Catalog
+    blobs: BlobStore
+
+    @abstractmethod
+    def show(self, reference: str) -> VersionRecord:
+        """One version by its reference."""
+
+    def publish(
+        self,
+        reference: str,
+        repo: str,
+        *,
+        tag: str | None = None,
+        private: bool = False,
+        message: str | None = None,
+        card: bool = False,
+        dry_run: bool = False,
+        client: HubClient | None = None,
+    ) -> Published:
+        """Publish a version as one commit with a tag on it; the same again makes no commit.
+
+        Args:
+            reference: a version, as `show` takes it.
+            repo: `OWNER/NAME`; it is made unless it is there.
+            tag: default v1, v2, ... as in the catalogue.
+            private: make the new repository private.
+            message: of the commit.
+            card: only renew the card of what the main branch holds.
+            dry_run: say what would be sent, and ask no hub.
+            client: another hub than the usual one.
+
+        Raises:
+            NotFoundError, AmbiguousError: not exactly one version. SourceError: a name.
+            RemoteError: the hub refuses or fails; a repeat is safe.
+            IntegrityError: bytes that are not what they should be, here or there.
+        """
+        from .client import HubClient
+        from .publish import Destination, publish, publish_card, rehearse
+
+        record = self.show(reference)
+        destination = Destination(repo, tag, private, message)
+        act = rehearse if dry_run else publish_card if card else publish
+        return act(self.catalog, self.blobs, client or HubClient(), record, destination)
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        name: str | None = None,
+        kind: str | None = None,
+        language: str | Sequence[str] | None = None,
+        task: str | None = None,
+        base: str | None = None,
+        client: HubClient | None = None,
+        **said: str | int | float | None,
+    ) -> Added:
+        """Put a repository's adapter into the catalogue, pinned to a commit and checked.
+
+        Args:
+            reference: `OWNER/NAME`, `OWNER/NAME@tag` or `OWNER/NAME@sha`.
+            name: in the catalogue; default `OWNER/NAME`.
+            kind, language, task, base, said: as `add` takes them, where the card does not say it.
+            client: another hub than the usual one.
+
+        Raises:
+            RemoteError: the hub refuses, fails, or has no such thing.
+            RefusedSourceError: pickled weights. SourceError: files, or what is said of them.
+            IntegrityError: bytes that are not what the hub, or the lock, says.
+        """
+        from .client import HubClient
+        from .provenance import Provenance, languages_given
+        from .pull import pull
+        from .remote_names import parse_remote
+
+        facts = Provenance(
+            kind=kind,
+            languages=languages_given(language),
+            task=task,
+            name=name,
+            base=base,
+            **said,  # type: ignore[arg-type]  # the fields of `add`, each with its own type
+        )
+        remote = parse_remote(reference)
+        return pull(self.catalog, self.blobs, client or HubClient(), remote, facts)
+
+    def verify(
+        self, target: str | Path, *, fetch: bool = False, client: HubClient | None = None
+    ) -> Verification:
+        """Prove a folder or a catalogued version: digests first, then made again and compared.
+
+        Args:
+            target: a folder with a lock, or a reference to a version.
+            fetch: get missing parents from where they are published, for the proof alone.
+            client: another hub than the usual one.
+
+        Raises:
+            IntegrityError: something differs; the message names it.
+            UnknownVersionError: a parent is not here, or published nowhere.
+        """
+        if not fetch:
+            return self._prove(target, None)
+        from .client import HubClient
+        from .fetched_parents import fetched_parents
+
+        with fetched_parents(self.catalog, client or HubClient()) as get:
+            return self._prove(target, get)
+
+    def _prove(self, target: str | Path, fetch: Fetch | None) -> Verification:
+        from .verification import verify_folder, verify_version
+
+        folder = Path(target).expanduser()
+        if folder.is_dir():
+            return verify_folder(self.catalog, self.blobs, folder, fetch)
+        if isinstance(target, Path):
+            raise SourceError(f"there is no folder '{target}'")
+        return verify_version(self.catalog, self.blobs, self.show(target), fetch)
