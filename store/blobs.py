@@ -197,6 +197,11 @@ class BlobWriter:
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
+    @property
+    def digest(self) -> str:
+        """The sha256 of what was written up to now."""
+        return self._hash.hexdigest()
+
     def commit(self) -> Blob:
         """Give the blob its place, unless an equal one is there already.
 

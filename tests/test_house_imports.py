@@ -25,7 +25,17 @@ ARROWS = {
 ROOMS = ("cli", "dsl", "hub", "lab", "migrations", "store")
 # Alembic runs env.py as a loose file, inside a context of its own; `__main__` runs when imported.
 NOT_IMPORTABLE = ("isogloss.cli.__main__", "isogloss.migrations.env")
-EXTRAS = ("accelerate", "peft", "psycopg", "safetensors", "tokenizers", "transformers")
+EXTRAS = (
+    "accelerate",
+    "anyio",
+    "peft",
+    "psycopg",
+    "safetensors",
+    "starlette",
+    "tokenizers",
+    "transformers",
+    "uvicorn",
+)
 
 
 def modules() -> list[str]:

@@ -1,0 +1,66 @@
+"""A server that runs beside what starts it, on a free port: for tests and notebooks."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from ..adapter_hub import AdapterHub
+from .application import Application, create_app
+from .errors import ServerError
+from .settings import Settings
+
+MOST_HEADER_BYTES = 64 << 10
+_START_SECONDS = 30.0
+
+
+def configure(
+    app: Application, host: str = "127.0.0.1", port: int = 8000, *, grace_seconds: int = 20
+) -> uvicorn.Config:
+    """How uvicorn runs the application; running requests have `grace_seconds` at the end."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=grace_seconds,
+    )
+
+
+@contextmanager
+def serving(hub: AdapterHub, settings: Settings | None = None) -> Iterator[str]:
+    """Serve `hub` in a thread while the block runs; the server's address is what it yields.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    server = uvicorn.Server(configure(create_app(hub, settings), port=port, grace_seconds=2))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise ServerError("the server did not start")
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(_START_SECONDS)
+        listening.close()

@@ -1,0 +1,78 @@
+"""What a server serves: the hub behind it, and every repository that can be found there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...store import BlobStore, Catalog, UnknownRepositoryError
+from ..adapter_hub import AdapterHub
+from .access import Visitor
+from .settings import Settings
+from .sources import Source, StoredSource
+
+_KEY_BYTES = 32
+
+
+class Site:
+    """A hub as it is served.
+
+    Attributes:
+        key: by which upload addresses are signed; all servers of a home share it.
+        uploads: the folder of files that are sent in parts.
+    """
+
+    def __init__(self, hub: AdapterHub, settings: Settings) -> None:
+        self.hub = hub
+        self.settings = settings
+        self.key = _shared_key(hub.home.path / "server.key")
+        self.uploads = hub.home.path / "uploads"
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue."""
+        return self.hub.catalog
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The content of all files."""
+        return self.hub.blobs
+
+    def find(self, owner: str, name: str, visitor: Visitor) -> Source:
+        """The repository of a name, as far as `visitor` may know of it.
+
+        Raises:
+            UnknownRepositoryError: there is none.
+        """
+        record = self.catalog.repositories.get(owner, name)
+        if record.private and not visitor.may_see(record.owner):
+            raise UnknownRepositoryError(f"there is no repository {owner}/{name}")
+        return StoredSource(self.catalog, record)
+
+    def all(self, visitor: Visitor) -> Iterable[Source]:
+        """Every repository that `visitor` may see."""
+        for record in self.catalog.repositories.all():
+            if not record.private or visitor.may_see(record.owner):
+                yield StoredSource(self.catalog, record)
+
+
+def _shared_key(path: Path) -> bytes:
+    """The key in a file that only this user can read, made by whoever comes first."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, secrets.token_bytes(_KEY_BYTES))
+        os.fsync(descriptor)
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(descriptor)
+        temporary.unlink()
+    return path.read_bytes()
