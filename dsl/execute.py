@@ -22,13 +22,13 @@ import torch
 
 from .algebra.interface import Block, Piece
 from .errors import UnsupportedError, WeightsError, quoted
-from .kernels import CHUNK_ELEMENTS, TORCH_DTYPES, Workspace, first_not_finite
+from .kernels import CHUNK_ELEMENTS, TORCH_DTYPES, Workspace, first_not_finite, store
 from .recipe import DTYPES, Recipe
 from .schedule import Part, Task, cut, join
 from .sources import Sources
 from .tensorfile import BLOCK_BYTES, DTYPE_BYTES, Blocks, parse_header
 
-_TASK_ELEMENTS: Final = 8 * CHUNK_ELEMENTS
+_TASK_ELEMENTS: Final = 4 * CHUNK_ELEMENTS
 _MOST_THREADS: Final = 4
 
 Write = Callable[[memoryview], object]
@@ -188,8 +188,7 @@ class _Executor:
                 width = column.width
                 first = (part.first + row) * width
                 sums = workspace.add_up(column.pieces, first, count * width, self._sources.read)
-                place = table[row : row + count, left : left + width]
-                place.copy_(sums.view(count, width))
+                store(sums, table[row : row + count, left : left + width])
                 left += width
 
     def _not_finite(self, element: int) -> WeightsError:

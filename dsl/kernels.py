@@ -21,13 +21,15 @@ from .tensorfile import DTYPE_BYTES
 TORCH_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """torch's dtypes by the format's names."""
 
-CHUNK_ELEMENTS: Final = 32768
-"""Elements that are computed at once.
+GRAIN_ELEMENTS: Final = 32768
+"""The most elements that torch computes in the thread that asks for it.
 
-Small enough that all buffers stay in the cache of a core, and the most that torch computes in the
-thread that asks for it; beyond, it would spread each operation over threads of its own, which for
-these sizes costs more than the operation.
+Beyond, it spreads each operation over threads of its own, which for these sizes costs more than the
+operation and gets in the way of ours.
 """
+
+CHUNK_ELEMENTS: Final = 4 * GRAIN_ELEMENTS
+"""Elements that are read and computed at once, few enough to stay in the caches of a core."""
 
 _MOST_VIEWS: Final = 32
 
@@ -65,26 +67,27 @@ class Workspace:
             The sums, of shape (count,); valid until the next call.
         """
         views = self._views.get(count) or self._view(count)
-        total, product = views.total, views.product
         for number, piece in enumerate(pieces):
             raw, typed = views.by_dtype[piece.dtype]
             read(piece.source, raw, piece.start + first * DTYPE_BYTES[piece.dtype])
-            target = product if number else total
-            target.copy_(typed)
+            target = views.product if number else views.total
+            # Each of these goes through a list of grains in one call, one operation after another.
+            torch._foreach_copy_(target, typed)
             if piece.coefficient != 1.0:
-                target.mul_(self._factor(piece.coefficient))
+                torch._foreach_mul_(target, self._factor(piece.coefficient))
             if number:
-                total.add_(product)
-        return total
+                torch._foreach_add_(views.total, views.product)
+        return self._total[:count]
 
     def _view(self, count: int) -> _Views:
         by_dtype = {}
         for name, dtype in TORCH_DTYPES.items():
             raw = self._raw[: count * DTYPE_BYTES[name]]
-            by_dtype[name] = raw, torch.frombuffer(raw, dtype=dtype)
+            by_dtype[name] = raw, _grains(torch.frombuffer(raw, dtype=dtype))
         if len(self._views) >= _MOST_VIEWS:
             self._views.clear()
-        self._views[count] = _Views(self._total[:count], self._product[:count], by_dtype)
+        total, product = _grains(self._total[:count]), _grains(self._product[:count])
+        self._views[count] = _Views(total, product, by_dtype)
         return self._views[count]
 
     def _factor(self, coefficient: float) -> torch.Tensor:
@@ -95,17 +98,32 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class _Views:
-    """The first elements of the buffers of a workspace."""
+    """The first elements of the buffers of a workspace, in grains."""
 
-    total: torch.Tensor
-    product: torch.Tensor
-    by_dtype: Mapping[str, tuple[memoryview, torch.Tensor]]
+    total: list[torch.Tensor]
+    product: list[torch.Tensor]
+    by_dtype: Mapping[str, tuple[memoryview, list[torch.Tensor]]]
+
+
+def _grains(values: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.split(values, GRAIN_ELEMENTS))
+
+
+def store(sums: torch.Tensor, place: torch.Tensor) -> None:
+    """Round sums to the dtype of their place.
+
+    Args:
+        sums: float32, of shape (rows * width,).
+        place: of shape (rows, width), its rows anywhere.
+    """
+    rows = max(1, GRAIN_ELEMENTS // place.shape[1])
+    torch._foreach_copy_(torch.split(place, rows), torch.split(sums.view(place.shape), rows))
 
 
 def first_not_finite(values: torch.Tensor) -> int | None:
     """The index of the first NaN or infinity in a vector, or None."""
     start = 0
-    for part in values.split(CHUNK_ELEMENTS):
+    for part in _grains(values):
         # The sum is not finite if any element is; the other way round it may only have overflown.
         if not math.isfinite(part.sum().item()):
             bad = (~torch.isfinite(part)).nonzero()

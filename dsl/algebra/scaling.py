@@ -6,12 +6,12 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ..errors import IncompatibleError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scaling:
     """alpha / rank, or alpha / sqrt(rank) with rsLoRA (Kalajdzievski 2023, arXiv:2312.03732)."""
 
@@ -31,7 +31,7 @@ class Scaling:
         root = math.isqrt(self.rank)
         return Fraction(root if root * root == self.rank else math.sqrt(self.rank))
 
-    @property
+    @cached_property
     def value(self) -> Fraction:
         """The scaling itself; with rsLoRA and a rank that is no square, to float64 rounding."""
         return self.alpha / (self.root if self.rslora else self.rank)
