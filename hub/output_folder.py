@@ -21,9 +21,9 @@ def new_folder(output: str | Path) -> Iterator[Path]:
         OutputError: `output` is there and not an empty folder, or cannot be written.
     """
     target = Path(output).expanduser().absolute()
-    _refuse_taken(target)
     building = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
+        _refuse_taken(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         building.mkdir()
     except OSError as error:
