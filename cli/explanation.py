@@ -17,7 +17,7 @@ from .options import (
     read_expression,
 )
 from .output import Column, print_fields, print_json, print_table, print_text, print_title, size
-from .records import parents_json, print_parents
+from .records import outdated_json, parents_json, print_outdated, print_parents
 
 if TYPE_CHECKING:
     from ..dsl.functions import Function
@@ -116,6 +116,7 @@ def _explanation_json(explanation: Explanation) -> dict[str, Any]:
         "size": explanation.size_bytes,
         "bytes_to_read": explanation.bytes_to_read,
         "warnings": list(explanation.warnings),
+        "outdated": [outdated_json(entry) for entry in explanation.renewals],
     }
 
 
@@ -143,6 +144,9 @@ def _print_explanation(explanation: Explanation) -> None:
         ),
         indent="  ",
     )
+    if explanation.renewals:
+        print_title("Chosen, and outdated: composed anew they would be others")
+        print_outdated(explanation.renewals)
 
 
 def _function_json(function: Function) -> dict[str, Any]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from .errors import note
 from .options import Settings, Text, json_option, text_option
-from .output import Column, can_print, print_json, print_table, print_text, print_title
-from .records import print_records, summary_json
+from .output import can_print, print_json, print_text, print_title
+from .records import outdated_json, print_outdated, print_records, summary_json
 
 if TYPE_CHECKING:
-    from ..hub.renewal import Outdated
     from .graph import Twig
 
 _VERSION: Final = re.compile(r"[^@]+@v[1-9]\d*")
@@ -135,12 +133,9 @@ def outdated(settings: Settings, /, name: str | None, as_json: bool) -> None:
     with settings.open_hub() as hub:
         found = hub.outdated(name)
     if as_json:
-        print_json([_outdated_json(entry) for entry in found])
+        print_json([outdated_json(entry) for entry in found])
     elif found:
-        print_table(
-            (Column("composition"), Column("why", wrap=True), Column("difference", wrap=True)),
-            [row for entry in found for row in _outdated_rows(entry)],
-        )
+        print_outdated(found)
     else:
         note("nothing is outdated" if name is None else f"{name} is up to date")
 
@@ -165,21 +160,3 @@ def _print_tree(twigs: tuple[Twig, ...]) -> None:
 
 def _named(version: str) -> str:
     return version.partition("@")[0] or "lm-yo"
-
-
-def _outdated_json(entry: Outdated) -> dict[str, Any]:
-    return {
-        "name": entry.version.name,
-        "version": entry.version.version,
-        "reasons": list(entry.reasons),
-        "changes": list(entry.changes),
-    }
-
-
-def _outdated_rows(entry: Outdated) -> list[tuple[str, str, str]]:
-    """Return the lines of a table for a composition, its name in the first one."""
-    lines = zip_longest(entry.reasons, entry.changes, fillvalue="")
-    return [
-        (entry.version.label if number == 0 else "", reason, change)
-        for number, (reason, change) in enumerate(lines)
-    ]

@@ -25,7 +25,7 @@ DTYPES: Final = ("float32", "float16", "bfloat16")
 
 # More than any expression may have, whatever its characters are; so that nothing endless is read.
 _MOST_BYTES: Final = 4_000_000
-_PARAMETER: Final = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.*\S)\s*", re.DOTALL)
+PARAMETER: Final = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.*\S)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _parameters(
     """Turn the values of `--set` into a mapping."""
     values: dict[str, str] = {}
     for text in given:
-        match = _PARAMETER.fullmatch(text)
+        match = PARAMETER.fullmatch(text)
         if match is None:
             raise click.BadParameter(
                 f"{text!r} is not NAME=VALUE, as in --set l=0.6 or --set T=yo",

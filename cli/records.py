@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from .output import Column, print_fields, print_table, print_text, print_title, size
 
 if TYPE_CHECKING:
+    from ..hub.renewal import Outdated
     from ..store import CompositionRecord, ParentRecord, VersionRecord
 
 _COLUMNS: Final = (
@@ -154,6 +156,30 @@ def print_parents(parents: Iterable[ParentRecord]) -> None:
             )
             for parent in parents
         ],
+    )
+
+
+def outdated_json(entry: Outdated) -> dict[str, Any]:
+    """Return why a composition would come out differently today, and how."""
+    return {
+        "name": entry.version.name,
+        "version": entry.version.version,
+        "reasons": list(entry.reasons),
+        "changes": list(entry.changes),
+    }
+
+
+def print_outdated(entries: Iterable[Outdated]) -> None:
+    """Print compositions as a table, with a line for each reason and each difference."""
+    rows = []
+    for entry in entries:
+        lines = zip_longest(entry.reasons, entry.changes, fillvalue="")
+        rows += [
+            (entry.version.label if number == 0 else "", reason, change)
+            for number, (reason, change) in enumerate(lines)
+        ]
+    print_table(
+        (Column("composition"), Column("why", wrap=True), Column("difference", wrap=True)), rows
     )
 
 
