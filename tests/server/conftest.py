@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from isogloss.hub import AdapterHub
@@ -97,3 +100,40 @@ def run_client(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         return ran
 
     return run
+
+
+class Reply:
+    """An answer as it came."""
+
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@pytest.fixture
+def ask() -> Callable[..., Reply]:
+    """Ask a server for a path as it is written, which no client would send so."""
+
+    def ask(
+        url: str,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        token: str | None = ANN,
+        **headers: str,
+    ) -> Reply:
+        place = urlsplit(url)
+        connection = HTTPConnection(str(place.hostname), place.port, timeout=30)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        try:
+            connection.request(method, path, body, sent)
+            reply = connection.getresponse()
+            return Reply(reply.status, reply.headers, reply.read())
+        finally:
+            connection.close()
+
+    return ask
