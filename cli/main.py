@@ -36,6 +36,7 @@ COMMANDS: Final = (
     Entry("recipe", "recipe", "Look after named expressions."),
     Entry("compose", "composition", "Make a new adapter from an expression."),
     Entry("verify", "composition", "Prove that an adapter is what it claims to be."),
+    Entry("diff", "difference", "Show how two adapters differ."),
     Entry("lineage", "lineage", "Show what an adapter was made of, to the last generation."),
     Entry("withdraw", "lineage", "Mark a version as one that should no longer be used."),
     Entry("outdated", "lineage", "List the compositions that would come out differently today."),

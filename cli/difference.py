@@ -1,0 +1,146 @@
+"""The command that shows two versions side by side: diff."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from .options import Settings, Text, json_option
+from .output import Column, print_fields, print_json, print_table, print_text, print_title
+
+if TYPE_CHECKING:
+    from ..dsl.comparison import Comparison, Updates
+    from ..hub.difference import Difference, FieldDifference
+
+_UPDATES: Final = (
+    Column("layer"),
+    Column("norm of first", number=True),
+    Column("of second", number=True),
+    Column("of difference", number=True),
+    Column("cosine", number=True),
+    Column("columns shared", number=True),
+    Column("rows shared", number=True),
+)
+_FIELDS: Final = (Column("field"), Column("first", wrap=True), Column("second", wrap=True))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isogloss diff acme/xlsum-yo@v1 acme/xlsum-yo@v2
+  isogloss diff lm-en lm-yo --json
+"""
+)
+@click.argument("first", type=Text(), metavar="NAME")
+@click.argument("second", type=Text(), metavar="OTHER")
+@json_option
+@click.pass_obj
+def diff(settings: Settings, /, first: str, second: str, as_json: bool) -> None:
+    """Show how two adapters differ.
+
+    NAME and OTHER are NAME (its latest version), NAME@v2, or sha256:PREFIX of the weights. The
+    updates that they make are compared layer by layer: their norms, that of their difference, the
+    cosine of the angle between them, and which part of the directions that one writes (columns)
+    and reads (rows) the other has too. Then what their configurations say differently, and what
+    is known of their making. That they differ is an answer, not an error.
+    """
+    with settings.open_hub() as hub:
+        found = hub.diff(first, second)
+    if as_json:
+        print_json(_difference_json(found))
+    else:
+        _print_difference(found)
+
+
+def _difference_json(found: Difference) -> dict[str, Any]:
+    return {
+        "first": found.first,
+        "second": found.second,
+        "same_weights": found.same_weights,
+        "same_configuration": found.same_configuration,
+        "updates": None if found.updates is None else _updates_json(found.updates),
+        "incomparable": found.incomparable,
+        "configuration": [_field_json(one) for one in found.configuration],
+        "provenance": [_field_json(one) for one in found.provenance],
+    }
+
+
+def _updates_json(updates: Updates) -> dict[str, Any]:
+    return {
+        "total": _comparison_json(updates.total),
+        "layers": [
+            {"layer": layer.layer}
+            | _comparison_json(layer.comparison)
+            | {
+                "modules": [
+                    {
+                        "module": one.module,
+                        "first_adapts": one.first_adapts,
+                        "second_adapts": one.second_adapts,
+                    }
+                    | _comparison_json(one.comparison)
+                    for one in layer.modules
+                ]
+            }
+            for layer in updates.layers
+        ],
+    }
+
+
+def _comparison_json(comparison: Comparison) -> dict[str, float | None]:
+    return {
+        "first_norm": comparison.first_norm,
+        "second_norm": comparison.second_norm,
+        "difference_norm": comparison.difference_norm,
+        "cosine": comparison.cosine,
+        "column_overlap": comparison.column_overlap,
+        "row_overlap": comparison.row_overlap,
+    }
+
+
+def _field_json(one: FieldDifference) -> dict[str, Any]:
+    return {"field": one.field, "first": one.first, "second": one.second}
+
+
+def _print_difference(found: Difference) -> None:
+    print_fields(
+        (
+            ("first", found.first),
+            ("second", found.second),
+            ("weights", "the same" if found.same_weights else "differ"),
+            ("configuration", "the same" if found.same_configuration else "differs"),
+        )
+    )
+    if found.updates is None:
+        print_text()
+        print_text(f"The updates cannot be compared: {found.incomparable}")
+    else:
+        print_title("Updates")
+        rows = [("all", found.updates.total)]
+        rows += [(layer.layer, layer.comparison) for layer in found.updates.layers]
+        print_table(_UPDATES, [(name, *_numbers(comparison)) for name, comparison in rows])
+    sections = (("Configuration", found.configuration), ("Provenance", found.provenance))
+    for title, fields in sections:
+        if fields:
+            print_title(title)
+            print_table(
+                _FIELDS, [(one.field, _shown(one.first), _shown(one.second)) for one in fields]
+            )
+
+
+def _numbers(comparison: Comparison) -> tuple[str, ...]:
+    norms = (comparison.first_norm, comparison.second_norm, comparison.difference_norm)
+    parts = (comparison.cosine, comparison.column_overlap, comparison.row_overlap)
+    return (
+        *(f"{norm:.4g}" for norm in norms),
+        *("" if part is None else f"{part:.4f}" for part in parts),
+    )
+
+
+def _shown(value: Any) -> str | None:
+    """Return a value as text: nothing for None, lists and mappings as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
