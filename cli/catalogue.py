@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import note
-from .options import Folder, Settings, Text, json_option, text_option
+from .options import Settings, Text, json_option, text_option
 from .output import print_json, print_text
 from .records import full_json, print_record, print_records, summary_json
+
+if TYPE_CHECKING:
+    from ..store import Added
 
 
 @click.command(
@@ -40,14 +43,16 @@ Examples:
   isogloss add ./runs/xlsum-en --kind task --task xlsum --language en \\
       --name acme/xlsum-en --license apache-2.0
   isogloss add ./runs/mt --kind task --task translation --language en,yo
+  isogloss add ./composed
+  isogloss add acme/xlsum-yo@v2
 """
 )
-@click.argument("source", type=Folder(), metavar="FOLDER")
+@click.argument("source", type=Text(), metavar="SOURCE")
 @click.option(
     "--kind",
     type=click.Choice(("task", "lm")),
-    required=True,
-    help="task: trained on labelled data of a task; lm: on plain text of a language.",
+    help="task: trained on labelled data of a task; lm: on plain text of a language."
+    "  [default: from the card or the lock]",
 )
 @text_option(
     "--language",
@@ -77,8 +82,8 @@ Examples:
 @text_option("--note", help="Anything else worth knowing.")
 @json_option
 @click.pass_obj
-def add(settings: Settings, /, source: Path, as_json: bool, **facts: Any) -> None:
-    """Put an adapter from a local PEFT folder into the catalogue.
+def add(settings: Settings, /, source: str, as_json: bool, **facts: Any) -> None:
+    """Put an adapter from a PEFT folder or a hub into the catalogue.
 
     The folder is one that PEFT's save_pretrained wrote: adapter_config.json and
     adapter_model.safetensors. What its configuration, its README.md and its trainer_state.json
@@ -86,10 +91,28 @@ def add(settings: Settings, /, source: Path, as_json: bool, **facts: Any) -> Non
 
     A name that is there already gets its next version, unless weights, configuration and all
     that is said about them are equal to the latest one: then nothing is added. Nothing is stored
-    of an adapter that is damaged.
+    of an adapter that is damaged. A folder that isogloss composed keeps its lineage.
+
+    SOURCE is a folder. OWNER/REPO or OWNER/REPO@REVISION, where there is no folder OWNER, is a
+    repository, as 'isogloss pull' takes it.
     """
     with settings.open_hub() as hub:
-        added = hub.add(source, **facts)
+        added = hub.pull(source, **facts) if _is_remote(source) else hub.add(source, **facts)
+    print_added(added, as_json)
+
+
+def _is_remote(source: str) -> bool:
+    """Whether a source is a repository at a hub: it looks like one, and no folder is meant."""
+    repo = source.partition("@")[0]
+    if source.startswith((".", "/", "~")) or Path(source).exists():
+        return False
+    from ..hub.remote_names import is_repository
+
+    return is_repository(repo) and not Path(repo.partition("/")[0]).exists()
+
+
+def print_added(added: Added, as_json: bool) -> None:
+    """Print what became of adding an adapter."""
     record = added.version
     if as_json:
         print_json({"added": added.created} | full_json(record))

@@ -122,12 +122,18 @@ def compose(
 Examples:
   isogloss verify ./xlsum-pt
   isogloss verify acme/xlsum-yo@v2 --json
+  isogloss verify acme/xlsum-yo --fetch
 """
 )
 @click.argument("target", type=Text())
+@click.option(
+    "--fetch",
+    is_flag=True,
+    help="Get parents that are not here from where the lock says that they are published.",
+)
 @json_option
 @click.pass_obj
-def verify(settings: Settings, /, target: str, as_json: bool) -> None:
+def verify(settings: Settings, /, target: str, fetch: bool, as_json: bool) -> None:
     """Prove that an adapter is what it claims to be.
 
     TARGET is a folder that 'isogloss compose --output' wrote, or the name of an adapter. Every
@@ -137,7 +143,7 @@ def verify(settings: Settings, /, target: str, as_json: bool) -> None:
     is_path = target.startswith((".", "~", "/"))
     with settings.open_hub() as hub:
         try:
-            verification = hub.verify(Path(target) if is_path else target)
+            verification = hub.verify(Path(target) if is_path else target, fetch=fetch)
         except Exception as error:
             if as_json and exit_code(error) == DAMAGED:
                 print_json({"target": target, "ok": False, "problem": str(error)})

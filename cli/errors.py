@@ -13,6 +13,7 @@ import click
 MISTAKE: Final = 1
 NOT_FOUND: Final = 3
 REFUSED: Final = 4
+REMOTE: Final = 5
 DAMAGED: Final = 6
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
@@ -31,6 +32,7 @@ EXIT_CODES: Final = {
     "isogloss.hub.errors.HubError": MISTAKE,
     "isogloss.hub.errors.RefusedSourceError": REFUSED,
     "isogloss.hub.errors.IntegrityError": DAMAGED,
+    "isogloss.hub.errors.RemoteError": REMOTE,
 }
 
 

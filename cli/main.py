@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 COMMANDS: Final = (
     Entry("init", "catalogue", "Make a new, empty catalogue."),
-    Entry("add", "catalogue", "Put an adapter from a local PEFT folder into the catalogue."),
+    Entry("add", "catalogue", "Put an adapter from a PEFT folder or a hub into the catalogue."),
     Entry("find", "catalogue", "List the adapters that fit a query."),
     Entry("show", "catalogue", "Show all that is known about one adapter."),
     Entry("related", "related", "Show which languages are close to one, and by which evidence."),
@@ -40,6 +40,12 @@ COMMANDS: Final = (
     Entry("lineage", "lineage", "Show what an adapter was made of, to the last generation."),
     Entry("withdraw", "lineage", "Mark a version as one that should no longer be used."),
     Entry("outdated", "lineage", "List the compositions that would come out differently today."),
+    Entry("publish", "remote", "Publish an adapter to the Hugging Face Hub, or to your own."),
+    Entry(
+        "pull",
+        "remote",
+        "Put an adapter from the Hugging Face Hub, or your own, into the catalogue.",
+    ),
     Entry("fsck", "storage", "Check that the catalogue and the stored weights agree."),
     Entry("gc", "storage", "Remove weights that no version refers to."),
     Entry("db", "database", "Look after the tables of the catalogue's database."),
