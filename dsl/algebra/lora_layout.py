@@ -47,7 +47,7 @@ class Factors:
 
     def pair(self, source: int) -> FactorPair:
         """The factors without what is special about LoRA, in the file of a number."""
-        return FactorPair(source, self.a, self.b, float(self.scaling.value), self.groups)
+        return FactorPair(source, self.a, self.b, self.scaling.rounded, self.groups)
 
 
 @dataclass(frozen=True, slots=True)

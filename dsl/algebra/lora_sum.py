@@ -68,7 +68,7 @@ def factorwise(rule: Rule, module: str, parts: Sequence[Part]) -> ModuleSum:
         module,
         pairs=tuple(part.factors.pair(part.source) for part in parts),
         in_a=tuple(in_a),
-        in_b=tuple(weight * float(scaling.value) for weight in in_b),
+        in_b=tuple(weight * scaling.rounded for weight in in_b),
         exact=tuple(float(part.coefficient * part.factors.scaling.value) for part in parts),
     )
     return ModuleSum((tensors[0], tensors[1]), scaling, mixed)

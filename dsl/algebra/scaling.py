@@ -36,6 +36,11 @@ class Scaling:
         """The scaling itself; with rsLoRA and a rank that is no square, to float64 rounding."""
         return self.alpha / (self.root if self.rslora else self.rank)
 
+    @cached_property
+    def rounded(self) -> float:
+        """The scaling in float64."""
+        return float(self.value)
+
     @property
     def plain_alpha(self) -> Fraction:
         """The alpha that gives this scaling at this rank without rsLoRA."""

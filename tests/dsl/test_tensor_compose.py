@@ -392,6 +392,59 @@ def test_the_result_switches_off_all_that_the_parents_did_not_sum(workshop: Any)
     assert config["revision"] == "abc"
 
 
+def architecture(name: str) -> Any:
+    """A tiny model of an architecture as transformers has it."""
+    import transformers
+
+    sizes: dict[str, Any] = {
+        "Llama": {
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+        },
+        "T5": {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2},
+        "GPT2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2},
+    }
+    kind = {"Llama": "ForCausalLM", "T5": "ForConditionalGeneration", "GPT2": "LMHeadModel"}
+    config = getattr(transformers, f"{name}Config")(vocab_size=40, **sizes[name])
+    torch.manual_seed(0)
+    return getattr(transformers, name + kind[name])(config)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Llama", {"target_modules": ["q_proj", "down_proj"], "task_type": "CAUSAL_LM"}),
+        ("Llama", {"target_modules": "all-linear"}),
+        ("Llama", {"target_modules": None}),
+        ("T5", {"target_modules": ["q", "k", "v", "o"], "task_type": "SEQ_2_SEQ_LM"}),
+        ("GPT2", {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True}),
+    ],
+    ids=str,
+)
+def test_real_architectures(workshop: Any, name: str, settings: dict[str, Any]) -> None:
+    def updates(place: Any) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = workshop.updates(place, architecture(name))
+        return found
+
+    one, other = (
+        workshop.adapter(f"a{n}", seed=n, base=architecture(name), r=2 + 2 * n, **settings)
+        for n in range(2)
+    )
+    late = ModuleFilter(first=1)
+    for filters in ((), (late,)):
+        recipe = workshop.recipe("exact", ("0.6", one, *filters), ("-0.4", other, *filters))
+        parents = [updates(operand.path.parent) for operand in (one, other)]
+        composed = updates(workshop.write(recipe))
+        assert composed.keys() == {m for m in parents[0] if not filters or late.keeps(m)}
+        for module, update in composed.items():
+            expected = 0.6 * parents[0][module] - 0.4 * parents[1][module]
+            torch.testing.assert_close(update, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_state_dict_is_what_peft_takes(workshop: Any, tiny_model: Any) -> None:
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
