@@ -22,6 +22,13 @@ from .markdown import code, fenced
 
 PROVENANCE_FIELD = "isogloss"
 _DATASET = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
+_MODELS = {
+    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
+    "FEATURE_EXTRACTION": "AutoModel",
+}
 _FACTS = {
     "kind": "kind",
     "task": "task",
@@ -48,7 +55,7 @@ class CardFacts:
     Attributes:
         title: its heading, usually the adapter's name.
         base_model: as the adapter's configuration names it.
-        peft_type: such as `LORA`.
+        peft_type, task_type: of its configuration, such as `LORA` and `CAUSAL_LM`.
         languages: normal forms of the languages that it is for.
         license: its licence; None where the parents have several, or one that nobody knows.
         datasets: all that it or its ancestors were trained on.
@@ -63,6 +70,7 @@ class CardFacts:
     title: str
     base_model: str
     peft_type: str = "LORA"
+    task_type: str | None = None
     languages: Sequence[str] = ()
     license: str | None = None
     datasets: Sequence[str] = ()
@@ -189,14 +197,14 @@ def _interval(score: Score) -> str:
 def _loading(facts: CardFacts) -> str:
     place = facts.repository or "path/to/this/folder"
     revision = f", revision={facts.revision!r}" if facts.revision else ""
-    auto = "AutoModelForCausalLM"
+    auto = _MODELS.get(facts.task_type or "", "AutoModelForCausalLM")
     python = fenced(
         f"from peft import PeftModel\nfrom transformers import {auto}\n\n"
         f"model = {auto}.from_pretrained({facts.base_model!r})\n"
         f"model = PeftModel.from_pretrained(model, {place!r}{revision})",
         "python",
     )
-    if facts.peft_type.upper() != "LORA":
+    if facts.peft_type.upper() != "LORA" or facts.task_type in _MODELS:
         return python
     served = f"adapter={place}"
     base = facts.base_model if re.fullmatch(r"[\w./-]+", facts.base_model) else "BASE_MODEL"

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..dsl.divergence import divergence
 from ..dsl.lock import LOCK_NAME, Lock, lock_from_json
 from ..dsl.plan import AdapterKey
+from ..dsl.recipe import prepare
 from ..store import BlobStore, Catalog, Score, VersionRecord
 from .card import CardFacts, RemotePlace, write_card
 from .client import RemoteFile
+from .composition import operand
 from .errors import IntegrityError
 from .licenses import license_of
 from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
@@ -123,7 +126,10 @@ def make_release(
     ).encode()
     lock = lock_from_json(record.composition.lock) if record.composition else None
     scores = catalog.evaluations.of(record.name, record.version)
-    card = write_card(_facts(catalog, record, lock, scores, repository, revision), lock)
+    facts = _facts(catalog, record, lock, scores, repository, revision)
+    if lock is not None:
+        facts = replace(facts, distance=_distance(catalog, blobs, lock))
+    card = write_card(facts, lock)
     files = [
         ReleaseFile(WEIGHTS_NAME, blobs.path(record.digest)),
         ReleaseFile(CONFIG_NAME, config),
@@ -172,6 +178,28 @@ def _facts(
         scores=scores,
         repository=repository,
         revision=revision,
+        task_type=record.config.get("task_type"),
+    )
+
+
+def _distance(catalog: Catalog, blobs: BlobStore, lock: Lock) -> str | None:
+    """How far the semantics lie from the exact sum, where all parents are here to tell."""
+    operands = {}
+    for adapter in lock.adapters:
+        found = catalog.by_digest(adapter.key.weights, adapter.key.config)
+        if not found or not blobs.contains(adapter.key.weights):
+            return None
+        operands[adapter.key] = operand(found[-1], blobs)
+    recipe = prepare(lock.plan, operands, lock.dtype)
+    if not recipe.sums:
+        return None
+    total = divergence(recipe.sources, recipe.sums).total
+    if total.relative is None:
+        return None
+    cosine = "" if total.cosine is None else f", its cosine with it {total.cosine:.3f}"
+    return (
+        f"Its distance from the exact sum of updates is {total.relative:.3f} of that sum's norm"
+        f"{cosine}."
     )
 
 
