@@ -8,10 +8,11 @@ from typing import Any
 from starlette.responses import Response
 
 from ...store import Change, FileRecord, NameUsedError, UnknownRepositoryError
-from ...store.git_objects import blob_oid
 from .access import Visitor
 from .call import Call, answer, text_field
+from .catalogued import small_file
 from .errors import Refusal
+from .intake import withdraw
 from .rights import require_write
 from .settings import COMPOSE_OWNER
 from .site import Site
@@ -50,6 +51,7 @@ def delete(call: Call) -> Response:
     _only_models(data)
     source = _writable(call, *_names(call, data))
     call.site.catalog.repositories.delete(source.owner, source.name)
+    withdraw(call.site, source, "its repository was deleted")
     return answer({"ok": True})
 
 
@@ -63,6 +65,8 @@ def move(call: Call) -> Response:
     require_write(call.site, call.visitor, owner)
     _refuse_shown(call.site, owner, name)
     call.site.catalog.repositories.move(source.owner, source.name, owner, name)
+    if f"{source.owner}/{source.name}" != f"{owner}/{name}":
+        withdraw(call.site, source, f"its repository is {owner}/{name} now")
     return answer({"url": f"{call.url}/{owner}/{name}"})
 
 
@@ -75,6 +79,8 @@ def settings(call: Call) -> Response:
     if private is not None:
         source = call.stored
         call.site.catalog.repositories.set_private(source.owner, source.name, private)
+        if private:
+            withdraw(call.site, source, "its repository was made private")
     return answer({"private": call.source.private if private is None else private, "gated": False})
 
 
@@ -82,8 +88,8 @@ def store_content(site: Site, path: str, content: bytes) -> FileRecord:
     """Put a small file's content among the blobs, and say what it is as a file at `path`."""
     with site.blobs.writer() as writer:
         writer.write(content)
-        blob = writer.commit()
-    return FileRecord(path, blob.digest, blob.size_bytes, blob_oid(content), lfs=False)
+        writer.commit()
+    return small_file(path, content)
 
 
 def _writable(call: Call, owner: str, name: str) -> StoredSource:

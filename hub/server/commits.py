@@ -12,11 +12,12 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from ...store import BlobError, Change, FileRecord
-from ...store.git_objects import blob_oid, pointer
-from ...store.repository_records import check_path
+from ...store.repository_records import MAIN, check_path
 from .administration import store_content
 from .call import Call, answer, count_field, json_object, read_pieces, text_field
+from .catalogued import large_file
 from .errors import Refusal
+from .intake import take_in
 from .rights import contents_at_hand
 
 
@@ -151,6 +152,10 @@ def _record(call: Call, draft: _Draft) -> str:
         )
     except BlobError as error:
         raise Refusal(400, str(error)) from error
+    if call.values["revision"] == MAIN:
+        name = f"{call.source.owner}/{call.source.name}"
+        snapshot = call.site.catalog.repositories.snapshot(call.stored.record, made.sha)
+        take_in(call.site, call.stored, snapshot, f"{call.url}/{name}")
     return made.sha
 
 
@@ -158,4 +163,4 @@ def _large_file(call: Call, path: str, digest: str, size: int | None) -> FileRec
     stored = call.site.blobs.size_bytes(digest)
     if size not in (None, stored):
         raise Refusal(400, f"{path!r:.200} has {stored} bytes, not {size}")
-    return FileRecord(path, digest, stored, blob_oid(pointer(digest, stored)), lfs=True)
+    return large_file(path, digest, stored)

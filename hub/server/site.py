@@ -10,6 +10,7 @@ from pathlib import Path
 from ...store import BlobStore, Catalog, UnknownRepositoryError
 from ..adapter_hub import AdapterHub
 from .access import Visitor
+from .catalogued import all_catalogued, find_catalogued
 from .settings import Settings
 from .sources import Source, StoredSource
 
@@ -46,16 +47,27 @@ class Site:
         Raises:
             UnknownRepositoryError: there is none.
         """
-        record = self.catalog.repositories.get(owner, name)
+        try:
+            record = self.catalog.repositories.get(owner, name)
+        except UnknownRepositoryError:
+            found = find_catalogued(self.catalog, owner, name, self.settings.owner)
+            if found is None:
+                raise
+            return found
         if record.private and not visitor.may_see(record.owner):
             raise UnknownRepositoryError(f"there is no repository {owner}/{name}")
         return StoredSource(self.catalog, record)
 
     def all(self, visitor: Visitor) -> Iterable[Source]:
         """Every repository that `visitor` may see."""
+        taken = set()
         for record in self.catalog.repositories.all():
+            taken.add(record.full_name)
             if not record.private or visitor.may_see(record.owner):
                 yield StoredSource(self.catalog, record)
+        for source in all_catalogued(self.catalog, self.settings.owner):
+            if f"{source.owner}/{source.name}" not in taken:
+                yield source
 
 
 def _shared_key(path: Path) -> bytes:
