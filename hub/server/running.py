@@ -47,7 +47,8 @@ def serving(hub: AdapterHub, settings: Settings | None = None) -> Iterator[str]:
     Raises:
         ServerError: it does not start.
     """
-    listening = socket.socket()
+    # With the protocol named, asyncio switches Nagle off: else each answer waits for an ACK.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     server = uvicorn.Server(configure(create_app(hub, settings), port=port, grace_seconds=2))
