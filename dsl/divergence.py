@@ -13,7 +13,7 @@ from .plan import by_layer
 from .sources import Sources
 
 if TYPE_CHECKING:
-    from .gram import Gram, Matrix
+    from .gram import Gram
 
 # A norm so much smaller than its summands' is what float32 factors leave of zero.
 _NOTHING: Final = 1e-7
@@ -34,6 +34,19 @@ class Distance:
     difference_norm: float
     relative: float | None
     cosine: float | None
+
+    @property
+    def words(self) -> str:
+        """The distance in a sentence."""
+        if self.relative is None:
+            what = f"this has norm {self.result_norm:.3g}" if self.result_norm else "so is this"
+            return f"The exact sum of updates is zero, and {what}."
+        if self.cosine is None:
+            return "This changes nothing, but the exact sum of updates is not zero."
+        return (
+            f"Its distance from the exact sum of updates is {self.relative:.3f} of that sum's "
+            f"norm, its cosine with it {self.cosine:.3f}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +142,22 @@ def _squares(gram: Gram, mixed: FactorSum) -> _Squares:
     """The inner products of one group of a module, all pairs having one rank."""
     import numpy
 
-    from .gram import inner
-
-    unit = numpy.eye(gram.spans[0].stop)
-    exact: Matrix = numpy.kron(numpy.diag(mixed.exact), unit)
-    result: Matrix = numpy.kron(numpy.outer(mixed.in_b, mixed.in_a), unit)
-    apart = result - exact
-    norms = numpy.array(
-        [
-            [math.sqrt(max(0.0, float((gram.b[i, i] * gram.a[j, j]).sum()))) for j in gram.spans]
-            for i in gram.spans
-        ]
-    )
-    weights = numpy.abs(numpy.outer(mixed.in_b, mixed.in_a)) + numpy.diag(numpy.abs(mixed.exact))
+    count = len(gram.spans)
+    shape = (count, gram.spans[0].stop) * 2
+    a, b = gram.a.reshape(shape), gram.b.reshape(shape)
+    in_a, in_b, weights = (numpy.array(w) for w in (mixed.in_a, mixed.in_b, mixed.exact))
+    # Of the sum of factors: its products with every A_i and with every B_i.
+    with_a = numpy.einsum("ipjq,j->ipq", a, in_a)
+    with_b = numpy.einsum("ipjq,j->ipq", b, in_b)
+    exact = float(weights @ numpy.einsum("ipjq,ipjq->ij", a, b) @ weights)
+    both = float(weights @ numpy.einsum("ipq,ipq->i", with_a, with_b))
+    result = float((numpy.tensordot(in_a, with_a, 1) * numpy.tensordot(in_b, with_b, 1)).sum())
+    squares = numpy.einsum("ipiq,jpjq->ij", b, a).clip(0.0)
+    most = numpy.abs(numpy.outer(in_b, in_a)) + numpy.diag(numpy.abs(weights))
     return _Squares(
-        exact=inner(gram, exact, exact),
-        result=inner(gram, result, result),
-        difference=inner(gram, apart, apart),
-        both=inner(gram, exact, result),
-        size=float((weights * norms).sum()) ** 2,
+        exact=exact,
+        result=result,
+        difference=exact + result - 2 * both,
+        both=both,
+        size=float((most * numpy.sqrt(squares)).sum()) ** 2,
     )

@@ -1,8 +1,8 @@
 """Inner products of low-rank updates, from their factors alone, in float64 and bounded memory.
 
-An update of 4096 x 4096 numbers is never made: with U = B M A for stacked factors B and A and a
-small matrix M, <U, U'> = sum of (B^T B M' A A^T) o M, which needs two small Gram matrices only.
-numpy does it, not torch, whose import alone would take longer.
+An update of 4096 x 4096 numbers is never made: <B A, B' A'> is the sum of the elements of
+(B^T B') o (A A'^T), so that two small Gram matrices of all factors of a module have all answers.
+numpy makes them, not torch, whose import alone would take longer.
 """
 
 from __future__ import annotations
@@ -36,11 +36,6 @@ class Gram:
     a: Matrix
     b: Matrix
     spans: tuple[slice, ...]
-
-
-def inner(gram: Gram, left: Matrix, right: Matrix) -> float:
-    """The inner product of the updates B left A and B right A, for matrices of shape (R, R)."""
-    return float(((gram.b @ right @ gram.a) * left).sum())
 
 
 def grams(sources: Sources, pairs: Sequence[FactorPair]) -> list[Gram]:
@@ -130,12 +125,12 @@ def inner_products(sources: Sources, entries: Sequence[tuple[int, TensorEntry]])
     """
     elements = entries[0][1].elements
     total = numpy.zeros((len(entries), len(entries)))
+    rows = numpy.empty((len(entries), min(elements, _FLOAT32_ELEMENTS)), dtype="<f4")
     for first in range(0, elements, _FLOAT32_ELEMENTS):
-        count = min(_FLOAT32_ELEMENTS, elements - first)
-        rows = numpy.stack(
-            [_floats(sources, source, entry, first, count) for source, entry in entries]
-        )
-        total += rows @ rows.T
+        part = rows[:, : min(_FLOAT32_ELEMENTS, elements - first)]
+        for row, (source, entry) in zip(part, entries, strict=True):
+            _read(sources, source, entry, first, row)
+        total += part @ part.T
     return total
 
 
@@ -143,9 +138,20 @@ def _floats(
     sources: Sources, source: int, entry: TensorEntry, first: int, count: int
 ) -> NDArray[Any]:
     """Elements of a tensor as float32 (float64 where they are stored so)."""
-    raw: NDArray[Any] = numpy.empty(count, dtype=_STORED[entry.dtype])
+    values: NDArray[Any] = numpy.empty(count, dtype="<f8" if entry.dtype == "F64" else "<f4")
+    _read(sources, source, entry, first, values)
+    return values
+
+
+def _read(
+    sources: Sources, source: int, entry: TensorEntry, first: int, values: NDArray[Any]
+) -> None:
+    """Fill a vector with a tensor's elements from a first one on."""
+    stored = numpy.dtype(_STORED[entry.dtype])
+    raw = values if values.dtype == stored else numpy.empty(len(values), dtype=stored)
     place = memoryview(raw.data).cast("B")
     sources.read(source, place, entry.start + first * DTYPE_BYTES[entry.dtype])
     if entry.dtype == "BF16":
-        return (raw.astype("<u4") << 16).view("<f4")
-    return raw if entry.dtype in ("F32", "F64") else raw.astype("<f4")
+        numpy.left_shift(raw, 16, out=values.view("<u4"), dtype="<u4")
+    elif raw is not values:
+        values[:] = raw

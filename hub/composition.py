@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..dsl.catalogue import Choice, Context, label
 from ..dsl.check import check
+from ..dsl.divergence import Divergence
 from ..dsl.evaluate import Evaluation, evaluate
 from ..dsl.parse import parse
 from ..dsl.plan import AdapterKey
@@ -15,6 +16,7 @@ from ..dsl.print import print_program
 from ..dsl.recipe import Operand, Recipe, prepare
 from ..dsl.syntax import Program
 from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
+from .assessment import distance_from_exact, with_risks
 from .cookbook import recipes_of
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Explanation:
         choices: what each selector chose, and why.
         terms: coefficient, label, digest and filters of each summand.
         size_bytes, bytes_to_read: of the result's file, and of the inputs.
+        divergence: how far the semantics lie from the exact sum; None under `exact`.
         renewals: composed adapters among the chosen ones that would come out differently today.
     """
 
@@ -66,6 +69,7 @@ class Explanation:
     size_bytes: int
     bytes_to_read: int
     warnings: tuple[str, ...]
+    divergence: Divergence | None = None
     renewals: tuple[Outdated, ...] = ()
 
 
@@ -110,7 +114,8 @@ def operand(record: VersionRecord, blobs: BlobStore) -> Operand:
 
 def explain(compiled: Compiled, renewals: tuple[Outdated, ...] = ()) -> Explanation:
     """What the compiled request means, in full."""
-    plan, recipe = compiled.evaluation.plan, compiled.recipe
+    plan = compiled.evaluation.plan
+    recipe = with_risks(compiled.recipe, plan, compiled.parents)
     return Explanation(
         program=print_program(compiled.program),
         choices=compiled.evaluation.choices,
@@ -123,6 +128,7 @@ def explain(compiled: Compiled, renewals: tuple[Outdated, ...] = ()) -> Explanat
         size_bytes=recipe.size_bytes,
         bytes_to_read=recipe.bytes_to_read,
         warnings=recipe.warnings,
+        divergence=distance_from_exact(recipe),
         renewals=renewals,
     )
 

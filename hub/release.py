@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from ..dsl.divergence import divergence
 from ..dsl.lock import LOCK_NAME, Lock, lock_from_json
 from ..dsl.plan import AdapterKey
 from ..dsl.recipe import prepare
 from ..store import BlobStore, Catalog, Score, VersionRecord
+from .assessment import distance_in_words, with_risks
 from .card import CardFacts, RemotePlace, write_card
 from .client import RemoteFile
 from .composition import operand
@@ -128,7 +128,7 @@ def make_release(
     scores = catalog.evaluations.of(record.name, record.version)
     facts = _facts(catalog, record, lock, scores, repository, revision)
     if lock is not None:
-        facts = replace(facts, distance=_distance(catalog, blobs, lock))
+        facts = replace(facts, **_assessed(catalog, blobs, lock))
     card = write_card(facts, lock)
     files = [
         ReleaseFile(WEIGHTS_NAME, blobs.path(record.digest)),
@@ -182,25 +182,18 @@ def _facts(
     )
 
 
-def _distance(catalog: Catalog, blobs: BlobStore, lock: Lock) -> str | None:
-    """How far the semantics lie from the exact sum, where all parents are here to tell."""
-    operands = {}
+def _assessed(catalog: Catalog, blobs: BlobStore, lock: Lock) -> dict[str, Any]:
+    """What the parents' weights say about the composition, if all of them are here."""
+    parents: dict[AdapterKey, VersionRecord] = {}
     for adapter in lock.adapters:
         found = catalog.by_digest(adapter.key.weights, adapter.key.config)
         if not found or not blobs.contains(adapter.key.weights):
-            return None
-        operands[adapter.key] = operand(found[-1], blobs)
-    recipe = prepare(lock.plan, operands, lock.dtype)
-    if not recipe.sums:
-        return None
-    total = divergence(recipe.sources, recipe.sums).total
-    if total.relative is None:
-        return None
-    cosine = "" if total.cosine is None else f", its cosine with it {total.cosine:.3f}"
-    return (
-        f"Its distance from the exact sum of updates is {total.relative:.3f} of that sum's norm"
-        f"{cosine}."
-    )
+            return {}
+        named = [one for one in found if (one.name, one.version) == (adapter.name, adapter.version)]
+        parents[adapter.key] = (named or found)[-1]
+    operands = {key: operand(parent, blobs) for key, parent in parents.items()}
+    recipe = with_risks(prepare(lock.plan, operands, lock.dtype), lock.plan, parents)
+    return {"distance": distance_in_words(recipe), "warnings": recipe.warnings}
 
 
 def _datasets(catalog: Catalog, record: VersionRecord) -> list[str]:

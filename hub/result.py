@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ..store import (
     ParentRecord,
     VersionRecord,
 )
+from .assessment import distance_in_words, with_risks
 from .card import CardFacts, write_card
 from .composition import Compiled, parent_records
 from .errors import OutputError, SourceError
@@ -94,6 +95,8 @@ def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Re
             f"'{result.name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
             "with at most one '/' between owner and name"
         )
+    plan, parents = compiled.evaluation.plan, compiled.parents
+    compiled = replace(compiled, recipe=with_risks(compiled.recipe, plan, parents))
     if result.output is None:
         return _into_catalogue(catalog, blobs, compiled, result, None)
     with new_folder(result.output) as folder:
@@ -156,11 +159,13 @@ def _write_beside(
         title=result.name or "Composed adapter",
         base_model=str(compiled.recipe.config["base_model_name_or_path"]),
         peft_type=str(compiled.recipe.config["peft_type"]),
+        task_type=compiled.recipe.config.get("task_type"),
         languages=result.languages,
         license=_license(compiled, result),
         datasets=sorted(datasets),
         provenance={"kind": "composed"} | ({"task": result.task} if result.task else {}),
         places=places_of(catalog, lock),
+        distance=distance_in_words(compiled.recipe),
         warnings=compiled.recipe.warnings,
     )
     (folder / CONFIG_NAME).write_text(config_text(compiled.recipe), encoding="utf-8")

@@ -1,0 +1,63 @@
+"""What the weights say about a composition before it is made: its distance, and its risks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..dsl.alignment import Alignment, alignments
+from ..dsl.divergence import Divergence, divergence
+from ..dsl.plan import AdapterKey, Plan
+from ..dsl.recipe import Recipe
+from ..store import VersionRecord
+
+
+def distance_from_exact(recipe: Recipe) -> Divergence | None:
+    """How far a recipe's result lies from the exact sum of updates; None where it is that sum.
+
+    Raises:
+        WeightsError: a source cannot be read.
+    """
+    return divergence(recipe.sources, recipe.sums) if recipe.sums else None
+
+
+def distance_in_words(recipe: Recipe) -> str | None:
+    """The same in a sentence, for people."""
+    found = distance_from_exact(recipe)
+    return None if found is None else found.total.words
+
+
+def with_risks(recipe: Recipe, plan: Plan, parents: Mapping[AdapterKey, VersionRecord]) -> Recipe:
+    """The recipe, with a warning where its sum mixes adapters that seem to have no common start.
+
+    Reads the A factors of sums of factors, and nothing of exact sums.
+
+    Args:
+        recipe: a prepared plan.
+        plan: what was prepared; its adapters are the recipe's sources.
+        parents: the catalogue's records of the adapters.
+
+    Raises:
+        WeightsError: a source cannot be read.
+    """
+    unrelated = [one for one in alignments(recipe.sources, recipe.sums) if one.unrelated]
+    if not unrelated:
+        return recipe
+    records = [parents[key] for key in plan.adapters]
+    return replace(recipe, warnings=(*recipe.warnings, _warning(unrelated, records, plan)))
+
+
+def _warning(unrelated: Sequence[Alignment], records: Sequence[VersionRecord], plan: Plan) -> str:
+    """One sentence on the pair that is least alike; how many more there are, and what to do."""
+    least = min(unrelated, key=lambda one: one.cosine)
+    pair = records[least.first], records[least.second]
+    more = len(unrelated) - 1
+    others = f", and {more} more {'pair' if more == 1 else 'pairs'} likewise" if more else ""
+    composed = [f"'{record.label}'" for record in pair if record.kind == "composed"]
+    caution = f" ({' and '.join(composed)} being composed may also cause it)" if composed else ""
+    return (
+        f"the A factors of '{pair[0].label}' and '{pair[1].label}' have a cosine of "
+        f"{least.cosine:.2f}{others}: going by the weights, they did not start from one "
+        f"initialisation{caution}, and {plan.semantics} sums are only right around a shared "
+        "start; exact(...) sums the updates themselves"
+    )
