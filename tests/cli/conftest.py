@@ -1,27 +1,21 @@
-"""A runner for commands, LoRA folders that they can read, and a catalogue of some."""
+"""Runners for commands, and a catalogue of some adapters."""
 
 from __future__ import annotations
 
-import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import termios
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-import torch
 from click.testing import CliRunner, Result
 from isogloss.cli.main import main
-from safetensors.torch import save_file
-
-MODULES = tuple(
-    f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")
-)
-WIDTH = 16
 
 
 class Invoke(Protocol):
@@ -32,10 +26,6 @@ class Invoke(Protocol):
 
 class OnATerminal(Protocol):
     def __call__(self, columns: int, *arguments: str) -> str: ...
-
-
-class WriteLora(Protocol):
-    def __call__(self, name: str, *, seed: int = 0, rank: int = 2, **config: Any) -> Path: ...
 
 
 @pytest.fixture
@@ -51,47 +41,30 @@ def invoke() -> Invoke:
     return run
 
 
-@pytest.fixture
-def write_lora(tmp_path: Path) -> WriteLora:
-    """Write a LoRA folder as PEFT does; `config` changes fields of its configuration."""
+@pytest.fixture(scope="session")
+def stocked_home(tmp_path_factory: pytest.TempPathFactory, write_lora_into: Any) -> Path:
+    """What `catalogue` is a copy of: making one anew for every test takes most of its time."""
+    folder = tmp_path_factory.mktemp("stocked")
+    home = folder / "isogloss-home"
+    write = partial(write_lora_into, folder)
 
-    def write(name: str, *, seed: int = 0, rank: int = 2, **config: Any) -> Path:
-        generator = torch.Generator().manual_seed(seed)
-        tensors = {}
-        for module in MODULES:
-            for factor, shape in (("A", (rank, WIDTH)), ("B", (WIDTH, rank))):
-                key = f"base_model.model.{module}.lora_{factor}.weight"
-                tensors[key] = torch.randn(shape, generator=generator)
-        fields = {
-            "peft_type": "LORA",
-            "base_model_name_or_path": "acme/tiny",
-            "task_type": "CAUSAL_LM",
-            "r": rank,
-            "lora_alpha": 2 * rank,
-            "lora_dropout": 0.0,
-            "bias": "none",
-            "target_modules": ["q_proj", "v_proj"],
-            "inference_mode": True,
-            "init_lora_weights": True,
-        }
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        (folder / "adapter_config.json").write_text(json.dumps(fields | config), encoding="utf-8")
-        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        return folder
+    def run(*arguments: str | Path) -> None:
+        place = ("--home", home, "--database", f"sqlite:///{home / 'catalog.sqlite3'}")
+        main(list(map(str, (*place, *arguments))), standalone_mode=False)
 
-    return write
-
-
-@pytest.fixture
-def catalogue(invoke: Invoke, write_lora: WriteLora) -> None:
-    """A catalogue of an English task vector and the language vectors of English and Portuguese."""
-    invoke("init")
-    task = write_lora("runs/xlsum-en", seed=1)
-    invoke("add", task, "--kind", "task", "--task", "xlsum", "--language", "en", "--steps", "5000")
+    run("init")
+    task = write("runs/xlsum-en", seed=1)
+    run("add", task, "--kind", "task", "--task", "xlsum", "--language", "en", "--steps", "5000")
     for seed, language in enumerate(("en", "pt"), start=2):
-        folder = write_lora(f"runs/lm-{language}", seed=seed)
-        invoke("add", folder, "--kind", "lm", "--language", language, "--steps", str(1000 * seed))
+        lm = write(f"runs/lm-{language}", seed=seed)
+        run("add", lm, "--kind", "lm", "--language", language, "--steps", str(1000 * seed))
+    return folder
+
+
+@pytest.fixture
+def catalogue(stocked_home: Path, tmp_path: Path) -> None:
+    """A catalogue of an English task vector and the language vectors of English and Portuguese."""
+    shutil.copytree(stocked_home, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture

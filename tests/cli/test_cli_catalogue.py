@@ -12,7 +12,8 @@ import pytest
 from isogloss.dsl.fields import FIELDS
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, WriteLora
+    from ..conftest import WriteLora
+    from .conftest import Invoke
 
 
 def names(invoke: Invoke, *arguments: str) -> list[str]:

@@ -11,7 +11,8 @@ from isogloss.dsl.functions import FUNCTIONS
 from safetensors.torch import load_file
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, WriteLora
+    from ..conftest import WriteLora
+    from .conftest import Invoke
 
 EQUATION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
 
@@ -142,7 +143,7 @@ def test_verify(
 
 
 def test_warnings_go_to_stderr(catalogue: None, invoke: Invoke, write_lora: WriteLora) -> None:
-    folder = write_lora("runs/lm-yo", seed=9, revision="abc")
+    folder = write_lora("runs/lm-yo", seed=9, config={"revision": "abc"})
     invoke("add", folder, "--kind", "lm", "--language", "yo")
     result = invoke("explain", "task[en] + lm[yo]", "--json")
     warnings = json.loads(result.stdout)["warnings"]

@@ -19,7 +19,8 @@ from isogloss.dsl.errors import DslError
 from isogloss.hub import AdapterHub
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, WriteLora
+    from ..conftest import WriteLora
+    from .conftest import Invoke
 
 ROOMS = ("isogloss.dsl.errors", "isogloss.store.errors", "isogloss.hub.errors")
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, OnATerminal, WriteLora
+    from ..conftest import WriteLora
+    from .conftest import Invoke, OnATerminal
 
 EQUATION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
 

@@ -13,7 +13,8 @@ import pytest
 from isogloss.cli.output import Column, cell, print_fields, print_json, print_table, size
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, OnATerminal, WriteLora
+    from ..conftest import WriteLora
+    from .conftest import Invoke, OnATerminal
 
 COLUMNS = (Column("name"), Column("steps", number=True), Column("note", wrap=True))
 LONG = "acme/" + "x" * 90

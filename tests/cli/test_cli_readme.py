@@ -13,7 +13,7 @@ import pytest
 from isogloss.cli.main import COMMANDS
 
 if TYPE_CHECKING:
-    from .conftest import WriteLora
+    from ..conftest import WriteLora
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, OnATerminal, WriteLora
+    from ..conftest import WriteLora
+    from .conftest import Invoke, OnATerminal
 
 AMONG = ("--among", "en,ar,sw,fr,ha")
 TABLE = (

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Invoke, WriteLora
+    from ..conftest import WriteLora
+    from .conftest import Invoke
 
 EXPRESSION = "0.6*task[en] + 0.4*lm[$T]"
 NAME = ("--name", "xlsum-{T}")

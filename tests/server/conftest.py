@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -138,17 +137,3 @@ def ask() -> Callable[..., Reply]:
             connection.close()
 
     return ask
-
-
-def _of_the_hub() -> Any:
-    """The fixtures of the front door's tests, where adapters are written."""
-    path = Path(__file__).parent.parent / "hub" / "conftest.py"
-    spec = spec_from_file_location("hub_fixtures_of_server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-write_lora = _of_the_hub().write_lora
