@@ -28,7 +28,7 @@ from .schedule import Part, Task, cut, join
 from .sources import Sources
 from .tensorfile import BLOCK_BYTES, DTYPE_BYTES, Blocks, parse_header
 
-_TASK_ELEMENTS: Final = 4 * CHUNK_ELEMENTS
+_TASK_ELEMENTS: Final = 2 * CHUNK_ELEMENTS
 _MOST_THREADS: Final = 4
 
 Write = Callable[[memoryview], object]

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -173,6 +174,8 @@ def resident_bytes(field: str) -> int:
 
 def work(name: str, folder: Path) -> None:
     """Run one contender once in this process and print what it took."""
+    for output in folder.glob("*.out"):
+        output.unlink() if output.is_file() else shutil.rmtree(output)
     run = CONTENDERS[name](folder)
     # A full collection after importing torch takes longer than composing, whoever sets it off.
     gc.collect()
