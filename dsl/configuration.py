@@ -17,7 +17,10 @@ NEUTRAL_FIELDS: Final = frozenset(
         "inference_mode",
         "lora_dropout",
         "megatron_core",
+        "module_dropout",
         "peft_version",
+        "rank_dropout",
+        "rank_dropout_scale",
         "runtime_config",
     }
 )
@@ -39,7 +42,10 @@ _UNORDERED: Final = frozenset({"exclude_modules", "layers_pattern", "modules_to_
 }
 # In these the first key that matches wins, so that their order is part of their meaning.
 _ORDERED_PATTERNS: Final = frozenset({"alpha_pattern", "rank_pattern"})
-_LORA_DEFAULTS: Final[Mapping[str, Any]] = {"r": 8, "lora_alpha": 8}
+_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "LORA": {"r": 8, "lora_alpha": 8},
+    "LOKR": {"r": 8, "alpha": 8, "decompose_factor": -1},
+}
 
 
 def changes_base(config: Mapping[str, Any]) -> bool:
@@ -58,8 +64,7 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> effective({"peft_type": "LORA", "r": 4, "lora_dropout": 0.1, "target_modules": ["v", "q"]})
     {'lora_alpha': 8, 'peft_type': 'LORA', 'r': 4, 'target_modules': ['q', 'v']}
     """
-    if str(config.get("peft_type", "")).upper() == "LORA":
-        config = {**_LORA_DEFAULTS, **config}
+    config = {**_DEFAULTS.get(str(config.get("peft_type", "")).upper(), {}), **config}
     base_changed = changes_base(config)
     kept = {
         name: _normal(name, value)

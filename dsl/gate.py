@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from .algebra import ALGEBRAS, Algebra, Operand
+from .algebra.refused import REFUSED
 from .errors import IncompatibleError, quoted
 
 _Value: TypeAlias = Callable[[Operand], Any]
@@ -41,10 +42,15 @@ def _algebra(operands: Sequence[Operand]) -> Algebra:
 
     _require_equal("PEFT types", kind, operands, "train all of them with one method")
     name = kind(operands[0])
+    if name in REFUSED:
+        raise IncompatibleError(
+            f"{operands[0].quoted} is of PEFT type {quoted(name)}: it {REFUSED[name].reason}",
+            hint=REFUSED[name].remedy,
+        )
     if name not in ALGEBRAS:
         raise IncompatibleError(
             f"{operands[0].quoted} is of PEFT type {quoted(name)}, which cannot be composed; "
-            f"expected {' or '.join(ALGEBRAS)}"
+            f"expected one of {', '.join(ALGEBRAS)}"
         )
     return ALGEBRAS[name]
 

@@ -9,10 +9,11 @@ from ..tensorfile import Header
 from . import lora
 from .generic import counted
 from .interface import Algebra, Inspection, Operand
+from .lokr import LOKR
 
 __all__ = ["ALGEBRAS", "Algebra", "Inspection", "Operand", "inspect"]
 
-ALGEBRAS: Final[Mapping[str, Algebra]] = {"LORA": lora}
+ALGEBRAS: Final[Mapping[str, Algebra]] = {"LORA": lora, "LOKR": LOKR}
 """The PEFT types that can be composed."""
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..tensorfile import Header
 from .generic import counted
-from .interface import Composition, FactorPair, Inspection, Operand, Summand, keeps
+from .interface import Composition, FactorPair, Inspection, Operand, Summand
 from .lora_fields import changes_layout, refusal
 from .lora_layout import Factors, is_saved_embedding, layout
 from .lora_result import result_config
 from .lora_rules import RULES, Rule
 from .lora_sum import EXACT_HINT, Part, exact, factorwise
+from .modules import require_floats, require_kept
 from .scaling import number
-
-_DTYPES: Final = ("F32", "F16", "BF16")
 
 
 def inspect(config: Mapping[str, Any], header: Header) -> Inspection:
@@ -102,7 +101,7 @@ def _members(summands: Sequence[Summand]) -> list[_Member]:
         member = _Member(
             summand, _factors(summand.operand, summand.header) if factors is None else factors
         )
-        _require_kept(member)
+        require_kept(summand, member.factors)
         members.append(member)
     return members
 
@@ -134,13 +133,7 @@ def _factors(operand: Operand, header: Header) -> Mapping[str, Factors]:
                 f"{operand.quoted} adapts {quoted(module, 120)} inside of an adapted module, "
                 "which is not understood here"
             )
-        for entry in (factors.a, factors.b):
-            if entry.dtype not in _DTYPES:
-                raise IncompatibleError(
-                    f"{operand.quoted} has {entry.dtype} numbers in {quoted(entry.name, 120)}, "
-                    f"expected one of {', '.join(_DTYPES)}",
-                    hint="convert the adapter to float32",
-                )
+        require_floats(operand, (factors.a, factors.b))
     return found.factors
 
 
@@ -155,20 +148,6 @@ def _refuse_other(operand: Operand, tensor: str) -> None:
     raise IncompatibleError(
         f"{operand.quoted} has the tensor {quoted(tensor, 120)}, which is no LoRA factor"
     )
-
-
-def _require_kept(member: _Member) -> None:
-    """Refuse a term whose filters keep no module of its adapter: they hold a mistake."""
-    for term in member.summand.terms:
-        if not any(keeps(term, module) for module in member.factors):
-            text = "..."
-            for kept in term.filters:
-                text = kept.around(text)
-            raise IncompatibleError(
-                f"{text} keeps no module of {member.summand.operand.quoted}",
-                hint=f"its {len(member.factors)} modules are named like "
-                f"{quoted(min(member.factors), 120)}",
-            )
 
 
 def _parts(module: str, members: Sequence[_Member], rule: Rule | None) -> list[Part]:

@@ -14,42 +14,17 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any, Final
 
-from ..configuration import INITIALISATION_FIELDS, NEUTRAL_FIELDS, changes_base
+from ..configuration import changes_base
 from ..errors import IncompatibleError, quoted
+from .fields import COMMON_FIELDS, Refusal, unknown_fields, unknown_refusal
 from .scaling import Scaling
 
 _UNDERSTOOD: Final = (
-    frozenset(
-        {
-            "alpha_pattern",
-            "base_model_name_or_path",
-            "exclude_modules",
-            "fan_in_fan_out",
-            "layers_pattern",
-            "layers_to_transform",
-            "lora_alpha",
-            "peft_type",
-            "qalora_group_size",
-            "r",
-            "rank_pattern",
-            "revision",
-            "target_modules",
-            "task_type",
-            "use_rslora",
-        }
-    )
-    | INITIALISATION_FIELDS
-    | NEUTRAL_FIELDS
+    COMMON_FIELDS
+    | {"alpha_pattern", "fan_in_fan_out", "lora_alpha", "qalora_group_size", "r", "rank_pattern"}
+    | {"use_rslora"}
 )
 _HARMLESS_INITIALISATIONS: Final = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why not, as the end of a sentence that begins with the adapter's name, and what to do."""
-
-    reason: str
-    remedy: str
 
 
 _REFUSED: Final[Mapping[str, Refusal]] = {
@@ -87,6 +62,9 @@ _REFUSED: Final[Mapping[str, Refusal]] = {
 }
 
 
+_KNOWN: Final = _UNDERSTOOD | _REFUSED.keys()
+
+
 def refusal(config: Mapping[str, Any]) -> Refusal | None:
     """Why a LoRA configuration cannot be composed rightly and what to do, or None."""
     for field, refused in _REFUSED.items():
@@ -107,22 +85,12 @@ def refusal(config: Mapping[str, Any]) -> Refusal | None:
             "it may have changed the base model's weights",
             "set init_lora_weights to true in adapter_config.json if it did not",
         )
-    for field in _unknown(config):
-        return Refusal(
-            f"has {quoted(field)} set to {reprlib.repr(config[field])}, "
-            "which is not understood here and may change what the adapter does",
-            f"remove {quoted(field)} from adapter_config.json if it only concerned training",
-        )
-    return None
+    return unknown_refusal(config, _KNOWN)
 
 
 def changes_layout(config: Mapping[str, Any]) -> bool:
     """Whether factors may have other names or shapes than those of plain LoRA."""
-    return bool(config.get("target_parameters") or _unknown(config))
-
-
-def _unknown(config: Mapping[str, Any]) -> list[str]:
-    return sorted(field for field in config.keys() - _UNDERSTOOD - _REFUSED.keys() if config[field])
+    return bool(config.get("target_parameters") or unknown_fields(config, _KNOWN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +114,19 @@ class LoraSettings:
         )
 
 
-def settings(config: Mapping[str, Any]) -> LoraSettings:
+def settings(config: Mapping[str, Any], alpha: str = "lora_alpha") -> LoraSettings:
     """Read rank and alpha from a configuration; what is missing has PEFT's default.
+
+    Args:
+        config: an adapter_config.json as parsed.
+        alpha: the name of the field for alpha.
 
     Raises:
         IncompatibleError: a value is not of its kind.
     """
     return LoraSettings(
         rank=_rank("r", config.get("r", 8)),
-        alpha=_alpha("lora_alpha", config.get("lora_alpha", 8)),
+        alpha=_alpha(alpha, config.get(alpha, 8)),
         rslora=bool(config.get("use_rslora")),
         ranks={key: _rank("rank_pattern", value) for key, value in _pattern("rank", config)},
         alphas={key: _alpha("alpha_pattern", value) for key, value in _pattern("alpha", config)},

@@ -12,10 +12,8 @@ from ..errors import IncompatibleError, quoted
 from ..tensorfile import Header, TensorEntry
 from .interface import FactorPair
 from .lora_fields import LoraSettings, settings
+from .modules import PREFIX
 from .scaling import Scaling
-
-PREFIX: Final = "base_model.model."
-"""What PEFT puts before the name that a module has in the base model."""
 
 SUFFIXES: Final[Mapping[str, tuple[str, str]]] = {
     "linear": (".lora_A.weight", ".lora_B.weight"),
@@ -70,7 +68,7 @@ def layout(config: Mapping[str, Any], header: Header) -> Layout:
     factors = {
         module: _factors(module, kind, a, b, ranks) for module, (kind, a, b) in pairs.items()
     }
-    _check_targets(config, tuple(factors))
+    check_targets(config, tuple(factors))
     unknown = next((entry for entry in others if not _explained(entry.name, config)), None)
     if unknown is not None:
         raise IncompatibleError(
@@ -148,7 +146,12 @@ def _factors(
     return Factors(kind, a, b, scaling, groups)
 
 
-def _check_targets(config: Mapping[str, Any], modules: Sequence[str]) -> None:
+def check_targets(config: Mapping[str, Any], modules: Sequence[str]) -> None:
+    """Check that the modules that have tensors are those that a configuration targets.
+
+    Raises:
+        IncompatibleError: one is not targeted, or a target has no tensors.
+    """
     targets = config.get("target_modules")
     if targets is None or (isinstance(targets, str) and targets.lower() == "all-linear"):
         return

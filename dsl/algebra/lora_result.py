@@ -43,16 +43,22 @@ def result_config(
         "modules_to_save": None,
         "use_dora": False,
         "use_rslora": rslora,
-        **_ranks(scalings, rslora=rslora),
-        **_targets(configs, modules, frozenset(scalings)),
+        **rank_fields(scalings, rslora=rslora),
+        **target_fields(configs, modules, frozenset(scalings)),
+        **shared_fields(configs),
     }
-    for field in _SHARED_FIELDS:
-        config[field] = next((c[field] for c in configs if c.get(field)), None)
     return dict(sorted(config.items()))
 
 
-def _ranks(scalings: Mapping[str, Scaling], *, rslora: bool) -> dict[str, Any]:
-    """r and lora_alpha as most modules have them, and patterns for the others.
+def shared_fields(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields that parents agree in where they have them: base model, revision, task type."""
+    return {f: next((c[f] for c in configs if c.get(f)), None) for f in _SHARED_FIELDS}
+
+
+def rank_fields(
+    scalings: Mapping[str, Scaling], *, rslora: bool, alpha_field: str = "lora_alpha"
+) -> dict[str, Any]:
+    """r and alpha as most modules have them, and patterns for the others.
 
     r is the largest rank, since that is what servers reserve room for. A pattern names one module
     whole, so that neither the order of patterns nor a part of a name can mislead.
@@ -67,7 +73,7 @@ def _ranks(scalings: Mapping[str, Scaling], *, rslora: bool) -> dict[str, Any]:
     alpha = max(counted, key=lambda value: (counted[value], value))
     return {
         "r": rank,
-        "lora_alpha": alpha,
+        alpha_field: alpha,
         "rank_pattern": {
             _whole(module): ranks[module] for module in sorted(ranks) if ranks[module] != rank
         },
@@ -81,13 +87,13 @@ def _whole(module: str) -> str:
     return f"^{re.escape(module)}"
 
 
-def _targets(
+def target_fields(
     configs: Sequence[Mapping[str, Any]],
     modules: Sequence[frozenset[str]],
     composed: frozenset[str],
 ) -> dict[str, Any]:
     """The parents' targets where they agree and nothing fell away, else the modules' full names."""
-    described = [_target_fields(config) for config in configs]
+    described = [_stated_fields(config) for config in configs]
     agreed = all(fields == described[0] for fields in described)
     if agreed and _is_stated(described[0]) and all(names == composed for names in modules):
         return described[0]
@@ -104,7 +110,7 @@ def _is_stated(fields: Mapping[str, Any]) -> bool:
     return bool(targets) and str(targets).lower() != "all-linear"
 
 
-def _target_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def _stated_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for field in _TARGET_FIELDS:
         value = config.get(field)

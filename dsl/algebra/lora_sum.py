@@ -15,8 +15,9 @@ from typing import Final
 from ..errors import IncompatibleError, quoted
 from ..tensorfile import DTYPE_BYTES, TensorEntry
 from .interface import Block, Column, ComposedTensor, FactorSum, Operand, Piece
-from .lora_layout import EMBEDDINGS, PREFIX, SUFFIXES, Factors
+from .lora_layout import EMBEDDINGS, SUFFIXES, Factors
 from .lora_rules import Rule
+from .modules import PREFIX
 from .scaling import Scaling
 
 EXACT_HINT: Final = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,74 @@ def grouped_convolutions_are_fine() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* groups > 1. Merging is not supported")
         yield
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A tiny model of a family: its builder, and inputs to run it on."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    inputs: Mapping[str, torch.Tensor]
+
+    def __call__(self) -> nn.Module:
+        """The model, with equal weights each time."""
+        torch.manual_seed(0)
+        return self.build().eval()
+
+    def logits(self, model: nn.Module) -> torch.Tensor:
+        with torch.inference_mode():
+            return model(**self.inputs).logits
+
+
+def _llama() -> nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=13, hidden_size=12, intermediate_size=18, num_hidden_layers=2,
+            num_attention_heads=2, num_key_value_heads=1,
+        )
+    )  # fmt: skip
+
+
+def _t5() -> nn.Module:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=13, d_model=12, d_kv=6, d_ff=18, num_layers=1, num_heads=2,
+            decoder_start_token_id=0, tie_word_embeddings=False,
+        )
+    )  # fmt: skip
+
+
+def _gpt2() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=13,
+            n_positions=16,
+            n_embd=12,
+            n_layer=2,
+            n_head=2,
+            tie_word_embeddings=False,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
+
+
+_TOKENS = torch.tensor([[1, 5, 3, 12, 7], [2, 2, 9, 4, 0]])
+ARCHITECTURES = {
+    one.name: one
+    for one in (
+        Architecture("llama", _llama, {"input_ids": _TOKENS}),
+        Architecture("t5", _t5, {"input_ids": _TOKENS, "decoder_input_ids": _TOKENS[:, 1:]}),
+        Architecture("gpt2", _gpt2, {"input_ids": _TOKENS}),
+    )
+}
 
 
 class Workshop:
@@ -158,6 +227,34 @@ class Workshop:
                 found[short] = _update(module.double())
         return found
 
+    def train(self, label: str, settings: Any, base: nn.Module, *, seed: int = 0) -> Operand:
+        """Let PEFT make an adapter of any type, with all that it would train drawn at random."""
+        return self.operand(self.trained(settings, base, seed=seed), label)
+
+    def trained(self, settings: Any, base: nn.Module, *, seed: int = 0) -> Path:
+        """The folder of such an adapter."""
+        from peft import get_peft_model
+
+        model = get_peft_model(base, settings)
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = torch.empty(parameter.shape).normal_(generator=generator)
+        place = self.place()
+        model.save_pretrained(str(place))
+        return place
+
+    def merged(self, place: Path, base: nn.Module) -> dict[str, torch.Tensor]:
+        """The weights of the base with an adapter merged into them by PEFT."""
+        model = self.load(place, base).merge_and_unload()
+        return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def changes(self, place: Path, architecture: Architecture) -> dict[str, torch.Tensor]:
+        """What merging an adapter adds to the weights of an architecture, where it is not zero."""
+        before, after = architecture().state_dict(), self.merged(place, architecture())
+        found = {name: after[name] - before[name] for name in before}
+        return {name: change for name, change in found.items() if change.any()}
+
 
 def _update(module: Any) -> torch.Tensor:
     """The update as PEFT has it, or by hand where it has none that is right (groups)."""
@@ -181,3 +278,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture(scope="session")
 def tiny_model() -> type[TinyModel]:
     return TinyModel
+
+
+@pytest.fixture(scope="session")
+def architectures() -> Mapping[str, Architecture]:
+    return ARCHITECTURES

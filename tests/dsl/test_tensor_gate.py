@@ -248,17 +248,19 @@ def test_every_default_of_pefts_configuration_is_admitted(workshop: Any) -> None
 
 
 def test_other_types_are_refused(workshop: Any, tiny_model: Any) -> None:
-    from peft import IA3Config, get_peft_model
+    from peft import OFTConfig
 
-    model = get_peft_model(
-        tiny_model(), IA3Config(target_modules=["layers.0.q"], feedforward_modules=[])
-    )
-    place = workshop.place()
-    model.save_pretrained(str(place))
-    other = workshop.operand(place, "scales")
+    settings = OFTConfig(target_modules=["layers.0.q"], r=3, oft_block_size=0)
+    other = workshop.train("turned", settings, tiny_model())
     error = refused(workshop, other)
-    assert error.message == (
-        "'scales' is of PEFT type 'IA3', which cannot be composed; expected LORA"
+    assert error.message.startswith(
+        "'turned' is of PEFT type 'OFT': it turns the weights by orthogonal matrices"
+    )
+    assert "merge it into the base model" in str(error.hint)
+    other = replace(other, config={**other.config, "peft_type": "NEXT_YEARS"})
+    assert (
+        "'turned' is of PEFT type 'NEXT_YEARS', which cannot be composed; expected one of LORA"
+        in refused(workshop, other).message
     )
     plain = workshop.adapter("plain", seed=1)
     assert "the PEFT types differ" in refused(workshop, plain, other).message
