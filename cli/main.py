@@ -46,6 +46,7 @@ COMMANDS: Final = (
         "remote",
         "Put an adapter from the Hugging Face Hub, or your own, into the catalogue.",
     ),
+    Entry("serve", "serve", "Serve the catalogue as a hub that other programs use."),
     Entry("fsck", "storage", "Check that the catalogue and the stored weights agree."),
     Entry("gc", "storage", "Remove weights that no version refers to."),
     Entry("db", "database", "Look after the tables of the catalogue's database."),

@@ -49,6 +49,7 @@ def record_commit(
     change: Change,
     author: str,
     stored: Callable[[str], bool],
+    created_at: datetime | None = None,
 ) -> RepositoryCommit:
     """Record what `change` makes of the commit `base`; without an effect, that is `base`.
 
@@ -61,7 +62,7 @@ def record_commit(
     oids = tree_oids((path, file.oid) for path, file in files.items())
     if base is not None and oids[""] == base.tree_oid:
         return base
-    now = datetime.now(UTC)
+    now = created_at or datetime.now(UTC)
     parent = base.sha if base is not None else None
     message = f"{change.title}\n\n{change.message}".strip()
     sha = commit_oid(oids[""], parent, author, now, message)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from .errors import NameUsedError, RecordError, UnknownRevisionError, did_you_mean
-from .models_repositories import RepositoryCommit, RepositoryRef
+from .models_repositories import RepositoryCommit, RepositoryFile, RepositoryRef
 from .repository_records import RefRecord
 
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -98,3 +98,19 @@ def delete_ref(session: Session, repository_id: int, kind: str, name: str) -> No
         names = [ref.name for ref in read_refs(session, repository_id) if ref.kind == kind]
         raise UnknownRevisionError(f"there is no {kind} {name!r}{did_you_mean(name, names)}")
     session.delete(row)
+
+
+def drop_oldest_tags(session: Session, repository_id: int, most: int) -> None:
+    """Delete the oldest tags beyond `most`, with their commits where no other ref has these."""
+    mine = RepositoryRef.repository_id == repository_id
+    tags = select(RepositoryRef).where(mine, RepositoryRef.kind == "tag")
+    newest_first = tags.order_by(RepositoryRef.created_at.desc(), RepositoryRef.name)
+    for ref in session.scalars(newest_first.offset(most)).all():
+        session.delete(ref)
+        session.flush()
+        if session.scalar(select(RepositoryRef.name).where(mine, RepositoryRef.sha == ref.sha)):
+            continue
+        same = (RepositoryCommit.repository_id == repository_id, RepositoryCommit.sha == ref.sha)
+        commits = select(RepositoryCommit.id).where(*same)
+        session.execute(delete(RepositoryFile).where(RepositoryFile.commit_id.in_(commits)))
+        session.execute(delete(RepositoryCommit).where(*same))

@@ -19,7 +19,7 @@ from .models_repositories import (
     RepositoryRef,
     RepositoryUpload,
 )
-from .refs import add_ref, delete_ref, read_refs, resolve
+from .refs import add_ref, delete_ref, drop_oldest_tags, read_refs, resolve
 from .repository_records import (
     MAIN,
     Change,
@@ -219,6 +219,37 @@ class Repositories:
         if (kind, name) == ("branch", MAIN):
             raise RecordError(f"the branch {MAIN!r} cannot be deleted")
         self._database.write(lambda session: delete_ref(session, repository.id, kind, name))
+
+    def shelve(
+        self,
+        repository: RepositoryRecord,
+        tag: str,
+        change: Change,
+        *,
+        author: str,
+        created_at: datetime,
+        stored: Callable[[str], bool],
+        most: int,
+    ) -> CommitRecord:
+        """Put a commit beside all branches, under a tag; the oldest go when there are `most`.
+
+        The same change by the same author at the same instant is the same commit. Of several that
+        bring one tag the first stays.
+
+        Raises BlobError when content is not there.
+        """
+
+        def work(session: Session) -> CommitRecord:
+            row = _row(session, repository.owner, repository.name, lock=True)
+            known = session.get(RepositoryRef, (row.id, "tag", tag))
+            if known is not None:
+                return _commit_record(read_commit(session, row.id, known.sha))
+            made = record_commit(session, row.id, None, change, author, stored, created_at)
+            add_ref(session, row.id, RefRecord("tag", tag, made.sha))
+            drop_oldest_tags(session, row.id, most)
+            return _commit_record(made)
+
+        return self._database.write(work)
 
     def note_upload(self, repository: RepositoryRecord, digest: str) -> None:
         """Note that the content of `digest` was sent to a repository."""

@@ -3,7 +3,7 @@
 from .access import Account, read_token_file
 from .application import Application, create_app
 from .errors import Refusal, ServerError, SettingsError
-from .running import configure, serving
+from .running import configure, run, serving
 from .settings import Limits, Settings
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "configure",
     "create_app",
     "read_token_file",
+    "run",
     "serving",
 ]

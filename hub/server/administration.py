@@ -102,7 +102,7 @@ def _writable(call: Call, owner: str, name: str) -> StoredSource:
 
 def _refuse_shown(site: Site, owner: str, name: str) -> None:
     """No repository may hide one that is made of the catalogue."""
-    if site.settings.compose and owner.lower() == COMPOSE_OWNER:
+    if owner.lower() == COMPOSE_OWNER:
         raise Refusal(403, f"the owner {owner!r} is for repositories of compositions")
     everybody = Visitor(None, None, ("*",))
     try:

@@ -57,7 +57,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await self._live(receive, send)
             return
         if scope["type"] != "http":
             return
@@ -68,6 +68,15 @@ class Application:
             await response(scope, receive, _counted(send, exchange))
         finally:
             _note(request, exchange)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await anyio.to_thread.run_sync(self.site.close)
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
 
     async def _answer(self, request: Request, exchange: _Exchange) -> Response:
         try:
@@ -195,11 +204,3 @@ def _note(request: Request, exchange: _Exchange) -> None:
         "from": request.client.host if request.client else None,
     }
     _access_log.info(json.dumps(entry))
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
 
 from ..adapter_hub import AdapterHub
 from .application import Application, create_app
-from .errors import ServerError
+from .errors import ServerError, SettingsError
 from .settings import Settings
 
 MOST_HEADER_BYTES = 64 << 10
@@ -40,6 +42,27 @@ def configure(
     )
 
 
+def run(app: Application, host: str, port: int, tell: Callable[[str], object]) -> None:
+    """Serve until a signal ends it; requests that are running are answered first.
+
+    The log goes to standard error, one line of JSON a request. `tell` is given the address when
+    the server listens.
+
+    Raises:
+        SettingsError: nothing can listen there.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        listening = _listen(host, port)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    with listening:
+        shown = f"[{host}]" if ":" in host else host
+        tell(f"http://{shown}:{listening.getsockname()[1]}")
+        uvicorn.Server(configure(app, host, port)).run([listening])
+
+
 @contextmanager
 def serving(hub: AdapterHub, settings: Settings | None = None) -> Iterator[str]:
     """Serve `hub` in a thread while the block runs; the server's address is what it yields.
@@ -47,9 +70,7 @@ def serving(hub: AdapterHub, settings: Settings | None = None) -> Iterator[str]:
     Raises:
         ServerError: it does not start.
     """
-    # With the protocol named, asyncio switches Nagle off: else each answer waits for an ACK.
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.bind(("127.0.0.1", 0))
+    listening = _listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     server = uvicorn.Server(configure(create_app(hub, settings), port=port, grace_seconds=2))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
@@ -65,3 +86,18 @@ def serving(hub: AdapterHub, settings: Settings | None = None) -> Iterator[str]:
         server.should_exit = True
         thread.join(_START_SECONDS)
         listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # With the protocol named, asyncio switches Nagle off: else each answer waits for an ACK.
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    family, kind, protocol, _, address = found[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(2048)
+    except BaseException:
+        listening.close()
+        raise
+    return listening

@@ -31,6 +31,7 @@ class Limits:
         composing: compositions at the same time.
         composed_bytes: a composed file.
         compose_seconds: for which a client waits for a composition.
+        compositions: that are kept of one base model; the oldest go.
     """
 
     json_bytes: int = 8 << 20
@@ -46,6 +47,7 @@ class Limits:
     composing: int = 2
     composed_bytes: int = 8 << 30
     compose_seconds: float = 300.0
+    compositions: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from ...store import BlobStore, Catalog, UnknownRepositoryError
 from ..adapter_hub import AdapterHub
 from .access import Visitor
 from .catalogued import all_catalogued, find_catalogued
-from .settings import Settings
+from .composing import Composer, ComposingSource
+from .parts import remove_abandoned
+from .settings import COMPOSE_OWNER, Settings
 from .sources import Source, StoredSource
 
 _KEY_BYTES = 32
@@ -30,6 +32,12 @@ class Site:
         self.settings = settings
         self.key = _shared_key(hub.home.path / "server.key")
         self.uploads = hub.home.path / "uploads"
+        self.composer = Composer(hub, settings.limits)
+        remove_abandoned(self.uploads)
+
+    def close(self) -> None:
+        """Finish what is being composed."""
+        self.composer.close()
 
     @property
     def catalog(self) -> Catalog:
@@ -47,6 +55,8 @@ class Site:
         Raises:
             UnknownRepositoryError: there is none.
         """
+        if owner.lower() == COMPOSE_OWNER:
+            return self._composing(name)
         try:
             record = self.catalog.repositories.get(owner, name)
         except UnknownRepositoryError:
@@ -61,13 +71,25 @@ class Site:
     def all(self, visitor: Visitor) -> Iterable[Source]:
         """Every repository that `visitor` may see."""
         taken = set()
+        for name in sorted(self.settings.compose):
+            yield self._composing(name)
         for record in self.catalog.repositories.all():
+            if record.owner == COMPOSE_OWNER:
+                continue
             taken.add(record.full_name)
             if not record.private or visitor.may_see(record.owner):
                 yield StoredSource(self.catalog, record)
         for source in all_catalogued(self.catalog, self.settings.owner):
-            if f"{source.owner}/{source.name}" not in taken:
+            if f"{source.owner}/{source.name}" not in taken and source.owner != COMPOSE_OWNER:
                 yield source
+
+    def _composing(self, name: str) -> ComposingSource:
+        base = self.settings.compose.get(name)
+        if base is None:
+            raise UnknownRepositoryError(
+                f"there is no repository {COMPOSE_OWNER}/{name}: the server's operator names them"
+            )
+        return ComposingSource(self.composer, self.composer.repository(name, base), base)
 
 
 def _shared_key(path: Path) -> bytes:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -137,3 +138,17 @@ def ask() -> Callable[..., Reply]:
             connection.close()
 
     return ask
+
+
+def _fixtures_of_the_store() -> Any:
+    path = Path(__file__).parent.parent / "store" / "conftest.py"
+    spec = spec_from_file_location("store_fixtures_of_server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+postgresql = _fixtures_of_the_store().postgresql

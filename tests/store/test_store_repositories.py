@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,33 @@ def test_content_must_be_there(catalog: Catalog, write: Callable[..., Any]) -> N
             repository, "main", put("x", a=b"1"), author="b", stored=lambda digest: False
         )
     assert len(catalog.repositories.history(repository, "main")) == 1
+
+
+def test_shelved_commits_lie_beside_the_branches(
+    catalog: Catalog, write: Callable[..., Any]
+) -> None:
+    repositories, repository = catalog.repositories, catalog.repositories.get("acme", "one")
+
+    def shelve(tag: str, content: bytes) -> str:
+        return repositories.shelve(
+            repository,
+            tag,
+            put("composed", a=content),
+            author="ann",
+            created_at=datetime(2026, 1, 2, tzinfo=UTC),
+            stored=everything,
+            most=2,
+        ).sha
+
+    one, two = shelve("t1", b"1"), shelve("t2", b"2")
+    assert shelve("t1", b"another") == one
+    assert shelve("t3", b"2") == two
+    assert repositories.snapshot(repository, "t3").commit.sha == two
+    with pytest.raises(UnknownRevisionError):
+        repositories.snapshot(repository, one)
+    assert shelve("t4", b"1") == one
+    assert repositories.snapshot(repository, two).commit.parent is None
+    assert len(repositories.history(repository, "main")) == 1
 
 
 def test_holders_are_told(catalog: Catalog, write: Callable[..., Any]) -> None:

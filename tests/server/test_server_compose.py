@@ -1,0 +1,191 @@
+"""An expression is a revision: composed on demand, loaded by the real PEFT."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+from isogloss.hub import AdapterHub
+from isogloss.hub.server import Limits
+
+WriteLora = Callable[..., Path]
+EXPRESSION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
+
+
+@pytest.fixture
+def stocked(hub: AdapterHub, write_lora: WriteLora, tmp_path: Path) -> AdapterHub:
+    for seed, (kind, language) in enumerate([("task", "en"), ("lm", "en"), ("lm", "pt")]):
+        folder = write_lora(tmp_path / "runs" / f"{kind}-{language}", seed)
+        task = "xlsum" if kind == "task" else None
+        hub.add(folder, kind=kind, language=language, task=task, license="mit")
+    return hub
+
+
+@pytest.fixture
+def api(stocked: AdapterHub, serve: Callable[..., str], client: Callable[..., HfApi]) -> HfApi:
+    return client(serve(compose={"tiny": "acme/tiny"}))
+
+
+def test_an_expression_is_composed(api: HfApi, stocked: AdapterHub, tmp_path: Path) -> None:
+    down = Path(api.snapshot_download("compose/tiny", revision=EXPRESSION))
+    stocked.compose(EXPRESSION, base="acme/tiny", output=tmp_path / "local")
+    assert {path.name for path in down.iterdir()} == {
+        path.name for path in (tmp_path / "local").iterdir()
+    }
+    for path in down.iterdir():
+        assert path.read_bytes() == (tmp_path / "local" / path.name).read_bytes()
+    assert stocked.verify(down).target
+    assert api.model_info("compose/tiny", revision=EXPRESSION).sha == down.name
+    assert api.model_info("compose/tiny", revision=down.name).sha == down.name
+    assert stocked.fsck().problems == ()
+
+
+def test_a_composition_has_one_sha_everywhere(
+    api: HfApi, serve: Callable[..., str], client: Callable[..., HfApi]
+) -> None:
+    sha = api.model_info("compose/tiny", revision=EXPRESSION).sha
+    other = client(serve(compose={"tiny": "acme/tiny", "two": "acme/tiny"}))
+    assert other.model_info("compose/tiny", revision=EXPRESSION).sha == sha
+    assert other.model_info("compose/two", revision=EXPRESSION).sha == sha
+
+
+def test_what_selectors_meant_is_frozen(
+    api: HfApi, stocked: AdapterHub, write_lora: WriteLora, tmp_path: Path
+) -> None:
+    before = api.model_info("compose/tiny", revision="lm[pt]").sha
+    stocked.add(write_lora(tmp_path / "new", 99), kind="lm", language="pt", license="mit")
+    after = api.model_info("compose/tiny", revision="lm[pt]").sha
+    assert before != after
+    locks = [
+        json.loads(
+            Path(
+                api.hf_hub_download("compose/tiny", "isogloss.lock.json", revision=sha)
+            ).read_text()
+        )
+        for sha in (str(before), str(after))
+    ]
+    assert [lock["adapters"][0]["version"] for lock in locks] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("0.5*maen(task[en])", "0.5*maen(task[en])\n        ^^^^"),
+        ("task[en", "task[en"),
+        ("task[yo]", "task[yo]\n    ^"),
+        ("lm[*]", "lm[*]"),
+        ("x" * 241, "at most 240 bytes"),
+        ("task[en] / 2", "has no '/'"),
+        ("\u00e9", "\u00e9"),
+        ("0" * 40, "no branch, tag or commit"),
+    ],
+)
+def test_a_wrong_expression_is_explained(api: HfApi, expression: str, said: str) -> None:
+    with pytest.raises(RevisionNotFoundError) as raised:
+        api.model_info("compose/tiny", revision=expression)
+    assert raised.value.response.status_code == 404
+    assert said in raised.value.response.json()["error"]
+    with pytest.raises(RevisionNotFoundError):
+        api.hf_hub_download("compose/tiny", "adapter_config.json", revision=expression)
+
+
+def test_the_repository_of_compositions_is_read_only(api: HfApi) -> None:
+    assert [model.id for model in api.list_models(author="compose")] == ["compose/tiny"]
+    api.model_info("compose/tiny", revision=EXPRESSION)
+    refs = api.list_repo_refs("compose/tiny")
+    assert ([ref.name for ref in refs.branches], refs.tags) == (["main"], [])
+    assert len(api.list_repo_commits("compose/tiny", revision=EXPRESSION)) == 1
+    assert api.list_repo_files("compose/tiny") == ["README.md"]
+    for attempt in (
+        lambda: api.create_repo("compose/other"),
+        lambda: api.create_tag("compose/tiny", tag="x"),
+        lambda: api.delete_repo("compose/tiny"),
+    ):
+        with pytest.raises(HfHubHTTPError) as raised:
+            attempt()
+        assert raised.value.response.status_code in (403, 401)
+    assert not api.repo_exists("compose/none")
+
+
+def test_limits_hold(
+    stocked: AdapterHub, serve: Callable[..., str], client: Callable[..., HfApi]
+) -> None:
+    compose = {"tiny": "acme/tiny"}
+    small = client(serve(compose=compose, limits=Limits(composed_bytes=100)))
+    with pytest.raises(HfHubHTTPError, match="bytes: 100 are allowed"):
+        small.model_info("compose/tiny", revision="lm[pt]")
+    few = client(serve(compose=compose, limits=Limits(compositions=2)))
+    shas = [
+        str(few.model_info("compose/tiny", revision=f"{number}*lm[pt]").sha) for number in (2, 3, 4)
+    ]
+    assert [few.revision_exists("compose/tiny", sha) for sha in shas] == [False, True, True]
+    assert few.model_info("compose/tiny", revision="2*lm[pt]").sha == shas[0]
+
+
+def test_many_ask_for_one_at_once(
+    stocked: AdapterHub, serve: Callable[..., str], ask: Callable[..., Any]
+) -> None:
+    url = serve(compose={"tiny": "acme/tiny"})
+    path = "/api/models/compose/tiny/revision/lm%5Bpt%5D%20-%20lm%5Ben%5D"
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: ask(url, "GET", path, token=None), range(16)))
+    assert {reply.status for reply in replies} == {200}
+    assert len({reply.json()["sha"] for reply in replies}) == 1
+
+
+PROGRAM = """
+    import json, sys, torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+    base_path, source, revision, out = sys.argv[1:]
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(base_path, dtype=torch.float32)
+    options = {"revision": revision} if revision else {}
+    model = PeftModel.from_pretrained(base, source, **options).eval()
+    with torch.no_grad():
+        logits = model(torch.arange(12).reshape(1, 12)).logits
+        with model.disable_adapter():
+            plain = model(torch.arange(12).reshape(1, 12)).logits
+    assert not torch.equal(logits, plain)
+    torch.save(logits, out)
+"""
+
+
+@pytest.mark.slow
+def test_peft_loads_an_expression(
+    stocked: AdapterHub,
+    serve: Callable[..., str],
+    run_client: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    url = serve(compose={"tiny": "acme/tiny"})
+    stocked.compose(EXPRESSION, base="acme/tiny", output=tmp_path / "local")
+    found = []
+    for source, revision in (("compose/tiny", EXPRESSION), (str(tmp_path / "local"), "")):
+        out = tmp_path / f"logits{len(found)}"
+        program = textwrap.dedent(PROGRAM)
+        base = str(tmp_path / "base")
+        run_client(url, "-c", program, base, source, revision, str(out))
+        found.append(torch.load(out))
+    assert torch.equal(*found)

@@ -1,0 +1,165 @@
+"""`isogloss serve` as processes: several on one catalogue, killed, and ended in peace."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from isogloss.cli.main import main
+from isogloss.hub import AdapterHub
+
+WEIGHTS = os.urandom(3 << 20)
+ANN = "hf_ann-writes"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    """Start a server of the home in the test's folder, and return it with its address."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"# who may what\nann {ANN} write *\n")
+    with ExitStack() as stack:
+
+        def start(database: str | None = None) -> tuple[subprocess.Popen[str], str]:
+            command = [sys.executable, "-m", "isogloss.cli", "--home", str(tmp_path / "home")]
+            if database:
+                command += ["--database", database]
+            command += ["serve", "--port", "0", "--token-file", str(tokens)]
+            log = stack.enter_context((tmp_path / "log").open("a"))
+            errors = (tmp_path / "log").stat().st_size
+            server = subprocess.Popen(command, stderr=log, text=True)
+            stack.callback(server.wait)
+            stack.callback(server.kill)
+            while server.poll() is None:
+                with (tmp_path / "log").open() as written:
+                    written.seek(errors)
+                    if found := re.search(r"^Serving on (http://\S+)\n", written.read(), re.M):
+                        return server, found[1]
+            pytest.fail((tmp_path / "log").read_text())
+
+        yield start
+
+
+def test_a_server_ends_in_peace(
+    hub: AdapterHub,
+    start: Callable[..., tuple[subprocess.Popen[str], str]],
+    client: Callable[..., HfApi],
+    tmp_path: Path,
+) -> None:
+    server, url = start()
+    client(url).create_repo("acme/one")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(60) in (0, -signal.SIGTERM)
+    log = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert [(line["path"], line["status"], line["user"]) for line in lines] == [
+        ("/api/repos/create", 200, "ann")
+    ]
+    assert "Traceback" not in log
+    assert ANN not in log
+
+
+@pytest.mark.slow
+def test_a_killed_server_loses_nothing_and_shows_nothing_unfinished(
+    hub: AdapterHub,
+    start: Callable[..., tuple[subprocess.Popen[str], str]],
+    client: Callable[..., HfApi],
+) -> None:
+    server, url = start()
+    api = client(url)
+    api.create_repo("acme/one")
+    committed = [str(api.model_info("acme/one").sha)]
+
+    def push() -> None:
+        for number in range(1000):
+            content = WEIGHTS + number.to_bytes(4, "big")
+            operations = [
+                CommitOperationAdd("w.bin", content),
+                CommitOperationAdd("sha.txt", sha256(content).hexdigest().encode()),
+            ]
+            made = api.create_commit("acme/one", operations, commit_message=str(number))
+            committed.append(made.oid)
+
+    with ThreadPoolExecutor(1) as pool:
+        pushing = pool.submit(push)
+        while len(committed) < 4:
+            assert not pushing.done(), pushing.exception()
+        server.kill()
+        assert pushing.exception(60) is not None
+    server.wait()
+    _, url = start()
+    api = client(url)
+    history = [commit.commit_id for commit in api.list_repo_commits("acme/one")]
+    assert set(committed) <= set(history)
+    assert len(history) - len(committed) in (0, 1)
+    down = Path(api.snapshot_download("acme/one", revision=history[0]))
+    assert sha256((down / "w.bin").read_bytes()).hexdigest() == (down / "sha.txt").read_text()
+    assert hub.fsck().problems == ()
+    api.upload_file(path_or_fileobj=b"on", path_in_repo="a.txt", repo_id="acme/one")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_two_servers_share_a_catalogue(
+    backend: str,
+    request: pytest.FixtureRequest,
+    start: Callable[..., tuple[subprocess.Popen[str], str]],
+    client: Callable[..., HfApi],
+    tmp_path: Path,
+) -> None:
+    database = None
+    if backend == "postgresql":
+        database = request.getfixturevalue("postgresql").new_database()
+    AdapterHub.init(tmp_path / "home", database).close()
+    apis = [client(start(database)[1]) for _ in range(2)]
+    apis[0].create_repo("acme/one")
+    for turn in range(2):
+        head = apis[0].model_info("acme/one").sha
+        assert apis[1].model_info("acme/one").sha == head
+
+        def race(number: int, turn: int = turn, head: str | None = head) -> Any:
+            operations = [
+                CommitOperationAdd(f"{turn}.txt", b"%d" % number),
+                CommitOperationAdd(f"{turn}.bin", WEIGHTS[: 1000 + number]),
+            ]
+            try:
+                return apis[number % 2].create_commit(
+                    "acme/one", operations, commit_message=str(number), parent_commit=head
+                )
+            except HfHubHTTPError as error:
+                return error.response.status_code
+
+        with ThreadPoolExecutor(6) as pool:
+            results = list(pool.map(race, range(6)))
+        assert results.count(412) == 5
+        (won,) = [result for result in results if result != 412]
+        assert {api.model_info("acme/one").sha for api in apis} == {won.oid}
+    assert len(apis[0].list_repo_commits("acme/one")) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "everybody who can reach this machine could write"),
+        (["--compose", "tiny"], "is not NAME=BASE"),
+        (["--token-file", "nowhere"], "cannot be read"),
+        (["--owner", "a/b"], "cannot be an owner"),
+    ],
+)
+def test_what_cannot_be_served(arguments: list[str], said: str) -> None:
+    ran = CliRunner().invoke(main, ["serve", *arguments])
+    assert ran.exit_code in (1, 2)
+    assert said in ran.stderr
