@@ -72,16 +72,14 @@ def test_adapters_that_cannot_be_composed_are_adapters_all_the_same(
 
 
 def test_other_types_are_counted(workshop: Any, tiny_model: Any) -> None:
-    from peft import LoKrConfig, get_peft_model
+    from peft import FourierFTConfig, get_peft_model
 
-    model = get_peft_model(tiny_model(), LoKrConfig(target_modules=["v"], r=2, alpha=6))
+    model = get_peft_model(tiny_model(), FourierFTConfig(target_modules=["v"], n_frequency=5))
     place = workshop.place()
     model.save_pretrained(str(place))
     found = inspected(place)
-    assert (found.peft_type, found.rank, found.alpha, found.modules) == ("LOKR", 2, 6.0, ())
-    assert found.parameters == sum(
-        tensor.numel() for tensor in load_file(place / "adapter_model.safetensors").values()
-    )
+    assert (found.peft_type, found.rank, found.alpha) == ("FOURIERFT", None, None)
+    assert (found.modules, found.parameters, found.dtype) == ((), 10, "float32")
 
 
 WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
