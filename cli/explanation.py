@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,9 +20,19 @@ from .output import Column, print_fields, print_json, print_table, print_text, p
 from .records import outdated_json, parents_json, print_outdated, print_parents
 
 if TYPE_CHECKING:
+    from ..dsl.divergence import Distance, Divergence
     from ..dsl.functions import Function
     from ..dsl.relatedness import Selection
     from ..hub.composition import Explanation
+
+_DISTANCES: Final = (
+    Column("layer"),
+    Column("norm of exact", number=True),
+    Column("of this", number=True),
+    Column("of difference", number=True),
+    Column("relative", number=True),
+    Column("cosine", number=True),
+)
 
 
 @click.command(
@@ -42,8 +52,10 @@ Examples:
 def explain(settings: Settings, /, expression: str, as_json: bool, **meaning: Any) -> None:
     """Say what an expression means, without composing it.
 
-    Shows which adapters it chooses and why, the sum that it comes to, and what the result would
-    be. EXPRESSION is the text itself, @FILE to read it from a file, or - for standard input.
+    Shows which adapters it chooses and why, the sum that it comes to, what the result would be,
+    and how far it would lie from the exact sum of the updates: relative is the norm of the
+    difference over that of the exact sum. EXPRESSION is the text itself, @FILE to read it from a
+    file, or - for standard input.
     """
     text = read_expression(expression)
     with settings.open_hub() as hub:
@@ -116,6 +128,9 @@ def _explanation_json(explanation: Explanation) -> dict[str, Any]:
         "size": explanation.size_bytes,
         "bytes_to_read": explanation.bytes_to_read,
         "warnings": list(explanation.warnings),
+        "divergence": None
+        if explanation.divergence is None
+        else _divergence_json(explanation.divergence),
         "outdated": [outdated_json(entry) for entry in explanation.renewals],
     }
 
@@ -144,9 +159,57 @@ def _print_explanation(explanation: Explanation) -> None:
         ),
         indent="  ",
     )
+    if explanation.divergence is not None:
+        print_title("Distance from the exact sum of updates")
+        _print_divergence(explanation.divergence)
     if explanation.renewals:
         print_title("Chosen, and outdated: composed anew they would be others")
         print_outdated(explanation.renewals)
+
+
+def _divergence_json(divergence: Divergence) -> dict[str, Any]:
+    return {
+        "total": _distance_json(divergence.total),
+        "layers": [
+            {"layer": layer.layer}
+            | _distance_json(layer.distance)
+            | {
+                "modules": [
+                    {"module": one.module} | _distance_json(one.distance) for one in layer.modules
+                ]
+            }
+            for layer in divergence.layers
+        ],
+    }
+
+
+def _distance_json(distance: Distance) -> dict[str, float | None]:
+    return {
+        "exact_norm": distance.exact_norm,
+        "result_norm": distance.result_norm,
+        "difference_norm": distance.difference_norm,
+        "relative": distance.relative,
+        "cosine": distance.cosine,
+    }
+
+
+def _print_divergence(divergence: Divergence) -> None:
+    rows = [("all", divergence.total)]
+    rows += [(layer.layer, layer.distance) for layer in divergence.layers]
+    print_table(
+        _DISTANCES,
+        [
+            (
+                name,
+                f"{distance.exact_norm:.4g}",
+                f"{distance.result_norm:.4g}",
+                f"{distance.difference_norm:.4g}",
+                "" if distance.relative is None else f"{distance.relative:.4f}",
+                "" if distance.cosine is None else f"{distance.cosine:.4f}",
+            )
+            for name, distance in rows
+        ],
+    )
 
 
 def _function_json(function: Function) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from isogloss.dsl.functions import FUNCTIONS
 from safetensors.torch import load_file
 
@@ -36,6 +37,26 @@ def test_explain(catalogue: None, invoke: Invoke) -> None:
     for value in ("xlsum-en@v1", "-2/5", "elementwise", explained["canonical"]):
         assert value in words
     assert json.loads(invoke("find", "kind = composed", "--json").stdout) == []
+
+
+def test_explain_measures_the_distance_from_exact(catalogue: None, invoke: Invoke) -> None:
+    divergence = json.loads(invoke("explain", EQUATION, "--json").stdout)["divergence"]
+    total = divergence["total"]
+    assert total["relative"] == pytest.approx(total["difference_norm"] / total["exact_norm"])
+    assert total["relative"] > 0
+    assert -1 <= total["cosine"] < 1
+    names = [layer["layer"] for layer in divergence["layers"]]
+    assert names == ["model.layers.0", "model.layers.1"]
+    modules = [len(layer["modules"]) for layer in divergence["layers"]]
+    assert modules == [2, 2]
+    lines = invoke("explain", EQUATION).stdout.splitlines()
+    start = lines.index("Distance from the exact sum of updates")
+    shown = [line.split() for line in lines[start + 2 : start + 5]]
+    assert [line[0] for line in shown] == ["all", *names]
+    assert shown[0][-2:] == [f"{total['relative']:.4f}", f"{total['cosine']:.4f}"]
+    exact = invoke("explain", EQUATION, "--semantics", "exact", "--json").stdout
+    assert json.loads(exact)["divergence"] is None
+    assert "Distance" not in invoke("explain", EQUATION, "--semantics", "exact").stdout
 
 
 def test_compose_into_a_folder(catalogue: None, invoke: Invoke, tmp_path: Path) -> None:
