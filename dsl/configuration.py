@@ -27,16 +27,17 @@ NEUTRAL_FIELDS: Final = frozenset(
 """Fields that say how or with what the adapter was trained or is run, whatever its type."""
 
 INITIALISATION_FIELDS: Final = frozenset(
-    {"corda_config", "eva_config", "init_lora_weights", "init_weights", "loftq_config"}
-    | {"lora_ga_config"}
+    {"corda_config", "eva_config", "init_ia3_weights", "init_lora_weights", "init_weights"}
+    | {"loftq_config", "lora_ga_config"}
 )
 """Fields that say how the factors began; neutral unless that changed the base model's weights."""
 
 BASE_CHANGING: Final = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Beginnings of the values of init_lora_weights that subtract something from the base model."""
 
-_UNORDERED: Final = frozenset({"exclude_modules", "layers_pattern", "modules_to_save"}) | {
+_UNORDERED: Final = frozenset({"exclude_modules", "feedforward_modules", "layers_pattern"}) | {
     "layers_to_transform",
+    "modules_to_save",
     "target_modules",
     "target_parameters",
 }

@@ -187,7 +187,7 @@ class _Executor:
             for column in block.columns:
                 width = column.width
                 first = (part.first + row) * width
-                sums = workspace.add_up(column.pieces, first, count * width, self._sources.read)
+                sums = workspace.add_up(column, first, count * width, self._sources.read)
                 store(sums, table[row : row + count, left : left + width])
                 left += width
 

@@ -9,13 +9,13 @@ would round once, on some machines and not on others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 
-from .algebra.interface import Piece
+from .algebra.interface import Column
 from .tensorfile import DTYPE_BYTES
 
 TORCH_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -54,11 +54,11 @@ class Workspace:
         self._views: dict[int, _Views] = {}
         self._factors: dict[float, torch.Tensor] = {}
 
-    def add_up(self, pieces: Sequence[Piece], first: int, count: int, read: Read) -> torch.Tensor:
+    def add_up(self, column: Column, first: int, count: int, read: Read) -> torch.Tensor:
         """Sum elements of pieces in float32.
 
         Args:
-            pieces: what to sum, in this order.
+            column: what to sum, in the order of its pieces, and around which origin.
             first: number of the first element, counted from the start of each piece.
             count: how many elements.
             read: fills a buffer from a source.
@@ -67,16 +67,21 @@ class Workspace:
             The sums, of shape (count,); valid until the next call.
         """
         views = self._views.get(count) or self._view(count)
-        for number, piece in enumerate(pieces):
+        for number, piece in enumerate(column.pieces):
             raw, typed = views.by_dtype[piece.dtype]
             read(piece.source, raw, piece.start + first * DTYPE_BYTES[piece.dtype])
             target = views.product if number else views.total
             # Each of these goes through a list of grains in one call, one operation after another.
             torch._foreach_copy_(target, typed)
+            if column.origin:
+                # Before it is multiplied: what lies at the origin stays there to the last bit.
+                torch._foreach_sub_(target, column.origin)
             if piece.coefficient != 1.0:
                 torch._foreach_mul_(target, self._factor(piece.coefficient))
             if number:
                 torch._foreach_add_(views.total, views.product)
+        if column.origin:
+            torch._foreach_add_(views.total, column.origin)
         return self._total[:count]
 
     def _view(self, count: int) -> _Views:

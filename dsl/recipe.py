@@ -32,7 +32,7 @@ class Recipe:
         sources: the files that are read.
         tensors: the result's tensors, sorted by name, as sums of slices of the sources.
         config: the result's adapter_config.json.
-        rank: of the result; the largest one where modules differ.
+        rank: of the result; the largest one where modules differ, None where the type has none.
         dtype: of all tensors of the result: float32, float16 or bfloat16.
         size_bytes: of the result's file.
         bytes_to_read: from the sources, headers not counted.
@@ -43,7 +43,7 @@ class Recipe:
     sources: tuple[Path, ...]
     tensors: tuple[ComposedTensor, ...]
     config: Mapping[str, Any]
-    rank: int
+    rank: int | None
     dtype: str
     size_bytes: int
     bytes_to_read: int

@@ -44,7 +44,7 @@ def join(tensors: Sequence[ComposedTensor]) -> list[Block]:
             if joined and _continues(joined[-1], column):
                 rows += joined[-1].rows
                 column = joined.pop().columns[0]
-            joined.append(Block(rows, (Column(1, column.pieces),)))
+            joined.append(Block(rows, (Column(1, column.pieces, column.origin),)))
     return joined
 
 
@@ -52,6 +52,7 @@ def _continues(before: Block, column: Column) -> bool:
     pieces = before.columns[0].pieces
     return (
         len(before.columns) == 1
+        and before.columns[0].origin == column.origin
         and len(pieces) == len(column.pieces)
         and all(
             _follows(piece, following, before.rows)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..tensorfile import Header
-from . import lora
+from . import ia3, lora
 from .generic import counted
 from .interface import Algebra, Inspection, Operand
 from .lokr import LOKR
 
 __all__ = ["ALGEBRAS", "Algebra", "Inspection", "Operand", "inspect"]
 
-ALGEBRAS: Final[Mapping[str, Algebra]] = {"LORA": lora, "LOKR": LOKR}
+ALGEBRAS: Final[Mapping[str, Algebra]] = {"LORA": lora, "LOKR": LOKR, "IA3": ia3}
 """The PEFT types that can be composed."""
 
 

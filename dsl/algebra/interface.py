@@ -99,10 +99,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`width` elements in every row of a block, each the sum of the pieces in their order."""
+    """`width` elements in every row of a block, each the sum of the pieces in their order.
+
+    With an `origin` o it is an affine sum: o + the sum of coefficient * (element - o).
+    """
 
     width: int
     pieces: tuple[Piece, ...]
+    origin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +165,13 @@ class FactorSum:
 class Composition:
     """What an algebra gives: tensors sorted by name, adapter_config fields, and the rank.
 
-    `sums` describes how factors were mixed, module by module; empty where none were.
+    `rank` is None for a type that has none. `sums` describes how factors were mixed, module by
+    module; empty where none were.
     """
 
     tensors: tuple[ComposedTensor, ...]
     config: Mapping[str, Any]
-    rank: int
+    rank: int | None
     sums: tuple[FactorSum, ...] = ()
 
 

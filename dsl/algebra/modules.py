@@ -151,7 +151,7 @@ def added(
     entries: Sequence[TensorEntry],
     sources: Sequence[int],
     coefficients: Sequence[float],
-    name: str | None = None,
+    origin: float = 0.0,
 ) -> ComposedTensor:
     """The sum of whole tensors of equal shapes, each times its coefficient (float32 values)."""
     pieces = tuple(
@@ -159,5 +159,5 @@ def added(
         for entry, source, coefficient in zip(entries, sources, coefficients, strict=True)
     )
     first = entries[0]
-    block = Block(first.elements, (Column(1, pieces),))
-    return ComposedTensor(name or first.name, first.shape, (block,))
+    block = Block(first.elements, (Column(1, pieces, origin),))
+    return ComposedTensor(first.name, first.shape, (block,))
