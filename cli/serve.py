@@ -37,9 +37,9 @@ Then, wherever a client runs:
   export HF_ENDPOINT=http://127.0.0.1:8000 HF_HUB_DISABLE_XET=1
 
 \b
-A line of a token file is USER TOKEN [read|write] [OWNER,OWNER...]:
-  ann  hf_Ak3...  write  ann,acme
-  bob  hf_Zp8...  read   acme
+A line of a token file is USER TOKEN [read|write] [OWNERS]:
+  ann  hf_Ak3jWq2u  write  ann,acme
+  bob  hf_Zp8bXv7e  read   acme
 """
 )
 @text_option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -77,11 +77,12 @@ def serve(
     owner: str,
     public_url: str | None,
 ) -> None:
-    """Serve the catalogue as a hub of its own, by the protocol of the Hugging Face Hub.
+    """Serve the catalogue as a hub that other programs use.
 
-    Any client with HF_ENDPOINT set pulls from it and pushes to it. Catalogued adapters are
-    repositories, their versions tags; what is pushed is catalogued. An expression can be given
-    as the revision of a repository of compositions, and is composed when it is first asked for.
+    It speaks the Hugging Face Hub's protocol: any client with HF_ENDPOINT set pulls from it and
+    pushes to it. Catalogued adapters are repositories, their versions tags; what is pushed is
+    catalogued. An expression can be the revision of a repository of compositions; it is composed
+    when it is first asked for.
     """
     if token_file is None and not read_only and not _is_loopback(host):
         raise InputError(
