@@ -63,7 +63,10 @@ def selection_json(
 def print_languages(
     rows: Sequence[Row], adapters: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """Print languages as a table, with what the catalogue has for each where that is given."""
+    """Print languages as a table, with what the catalogue has for each where that is given.
+
+    What one should know about the numbers stands below it: in the table it would crowd the rest.
+    """
     columns = _COLUMNS if adapters is None else (*_COLUMNS, _ADAPTERS)
     print_table(
         columns,
@@ -72,6 +75,9 @@ def print_languages(
             for row in rows
         ],
     )
+    for row in rows:
+        if row.note:
+            print_text(f"{row.language} ({row.code}): {row.note}")
 
 
 def print_evidence(selection: Selection) -> None:
@@ -119,7 +125,6 @@ def _number(distance: Fraction | None) -> float | None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    why = f"{_VERDICTS[row.status]}: {row.reason}"
     return (
         row.language,
         row.code,
@@ -129,5 +134,5 @@ def _cells(row: Row) -> tuple[str, ...]:
             for distance in (row.syntactic, row.geographic, row.genetic)
         ),
         row.family or "",
-        why + (f" ({row.note})" if row.note else ""),
+        f"{_VERDICTS[row.status]}: {row.reason}",
     )
