@@ -112,7 +112,7 @@ class HubClient:
 
     def commits(self, repo: str) -> list[str]:
         """The commits of the main branch, the newest first."""
-        found = self._ask(
+        found = self._ask_once(
             f"listing the commits of {repo}", lambda: self._api.list_repo_commits(repo)
         )
         return [commit.commit_id for commit in found]
@@ -121,7 +121,7 @@ class HubClient:
         """All files of a commit, by path."""
         from huggingface_hub.hf_api import RepoFile
 
-        entries = self._ask(
+        entries = self._ask_once(
             f"listing the files of {repo}",
             lambda: list(self._api.list_repo_tree(repo, recursive=True, revision=commit)),
         )
@@ -165,10 +165,10 @@ class HubClient:
         """
         doing = f"uploading to {repo}"
         try:
-            self._ask(doing, lambda: self._api.preupload_lfs_files(repo, additions))
+            self._ask_once(doing, lambda: self._api.preupload_lfs_files(repo, additions))
         except LacksXetError:
             with _opened(additions):
-                self._ask(doing, lambda: self._api.preupload_lfs_files(repo, additions))
+                self._ask_once(doing, lambda: self._api.preupload_lfs_files(repo, additions))
 
     def commit(
         self,
@@ -183,10 +183,12 @@ class HubClient:
             RemoteConflictError: the branch is elsewhere. RemoteUnavailableError: it is not known
                 whether the commit was made.
         """
-        with self._border(f"committing to {repo}"):
-            made = self._api.create_commit(
+        made = self._ask_once(
+            f"committing to {repo}",
+            lambda: self._api.create_commit(
                 repo, operations, commit_message=message, parent_commit=parent
-            )
+            ),
+        )
         return made.oid
 
     def tag(self, repo: str, tag: str, commit: str) -> None:
@@ -200,13 +202,14 @@ class HubClient:
             lambda: self._api.create_tag(repo, tag=tag, revision=commit),
         )
 
+    def _ask_once(self, doing: str, call: Callable[[], _T]) -> _T:
+        """Call what the client library itself repeats, or what may not be repeated blindly."""
+        with self._border(doing):
+            return call()
+
     def _ask(self, doing: str, call: Callable[[], _T]) -> _T:
         """Call until it answers; only for what may be done twice."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt
-
-        def attempt() -> _T:
-            with self._border(doing):
-                return call()
 
         return Retrying(
             retry=retry_if_exception(_worth_another_try),
@@ -214,7 +217,7 @@ class HubClient:
             wait=_wait_seconds,
             sleep=self.pause,
             reraise=True,
-        )(attempt)
+        )(self._ask_once, doing, call)
 
     @contextmanager
     def _border(self, doing: str) -> Iterator[None]:

@@ -30,10 +30,10 @@ def in_words(error: Exception, doing: str) -> RemoteError | None:
     """
     from huggingface_hub import errors
 
+    if isinstance(error, RemoteError):
+        return None
     found = _chain(error)
     for one in found:
-        if isinstance(one, RemoteError):
-            return None
         if isinstance(one, errors.OfflineModeIsEnabled):
             return OfflineError(f"{doing}: the offline mode is on (HF_HUB_OFFLINE)")
         if isinstance(one, errors.HfHubHTTPError):
@@ -97,9 +97,12 @@ def _retry_after(error: Exception) -> float | None:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An error and what it was raised from, the outermost first."""
+    """An error and what it was raised from, the outermost first.
+
+    It ends before an error of ours: that was already being handled when this call was made.
+    """
     found: list[BaseException] = []
-    while error not in found:
+    while not any(one is error for one in found) and not isinstance(error, RemoteError):
         found.append(error)
         error = error.__cause__ or error.__context__ or error
     return found

@@ -1,0 +1,179 @@
+"""Publishing to a real server with the real client: what arrives, and that a repeat is none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from isogloss.dsl.lock import LOCK_NAME
+from isogloss.hub import (
+    AdapterHub,
+    OfflineError,
+    RemoteConflictError,
+    RemoteDeniedError,
+    SourceError,
+)
+from isogloss.hub.client import HubClient
+from isogloss.store import Score
+
+if TYPE_CHECKING:
+    from .conftest import FaultyHub
+
+EXPRESSION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
+REPO = "acme/xlsum-pt"
+
+
+@pytest.fixture
+def composed(stocked: AdapterHub) -> AdapterHub:
+    stocked.compose(EXPRESSION, name="xlsum-pt", result_language="pt", result_task="xlsum")
+    return stocked
+
+
+def test_one_commit_with_a_tag_on_it(
+    composed: AdapterHub, client: HubClient, remote: FaultyHub
+) -> None:
+    published = composed.publish("xlsum-pt", REPO, client=client)
+    assert (published.tag, published.created) == ("v1", True)
+    assert client.tags(REPO) == {"v1": published.commit}
+    assert client.head(REPO) == published.commit
+    tree = client.tree(REPO, published.commit or "")
+    for file in published.files:
+        assert tree[file.path].size_bytes == file.size_bytes
+    assert tree["adapter_model.safetensors"].sha256 == composed.show("xlsum-pt").digest
+    assert {LOCK_NAME, "README.md", "adapter_config.json"} < set(tree)
+    assert remote.count("POST", "/commit/") == 1
+    (noted,) = composed.catalog.publications.of("xlsum-pt", 1)
+    assert (noted.endpoint, noted.repo, noted.tag, noted.commit) == (
+        remote.url,
+        REPO,
+        "v1",
+        published.commit,
+    )
+
+
+def test_the_same_again_sends_nothing(
+    composed: AdapterHub, client: HubClient, remote: FaultyHub
+) -> None:
+    first = composed.publish("xlsum-pt", REPO, client=client)
+    remote.forget()
+    again = composed.publish("xlsum-pt", REPO, client=client)
+    assert (again.commit, again.created) == (first.commit, False)
+    assert {method for method, _ in remote.asked} == {"GET"}
+    assert len(composed.catalog.publications.of("xlsum-pt", 1)) == 1
+
+
+def test_equal_weights_travel_once(
+    composed: AdapterHub, client: HubClient, remote: FaultyHub
+) -> None:
+    composed.publish("xlsum-pt", REPO, client=client)
+    remote.forget()
+    second = composed.publish("xlsum-pt", "acme/another", client=client)
+    assert second.created
+    assert remote.count("POST", "/commit/") == 1
+    again = composed.publish("xlsum-en", REPO, tag="en", client=client)
+    assert again.created
+    tree = client.tree(REPO, again.commit or "")
+    assert LOCK_NAME not in tree
+
+
+def test_versions_follow_each_other(composed: AdapterHub, client: HubClient) -> None:
+    first = composed.publish("xlsum-pt", REPO, client=client)
+    composed.compose("0.8*task[en] + 0.2*lm[pt]", name="xlsum-pt", result_language="pt")
+    second = composed.publish("xlsum-pt", REPO, client=client)
+    assert second.created
+    assert client.tags(REPO) == {"v1": first.commit, "v2": second.commit}
+    assert client.commits(REPO)[:2] == [second.commit, first.commit]
+
+
+def test_a_tag_on_other_content_is_left_alone(composed: AdapterHub, client: HubClient) -> None:
+    first = composed.publish("xlsum-en", REPO, client=client)
+    with pytest.raises(RemoteConflictError, match="holds something else"):
+        composed.publish("xlsum-pt", REPO, client=client)
+    assert client.head(REPO) == first.commit
+    assert client.tags(REPO) == {"v1": first.commit}
+
+
+def test_a_lost_tag_is_put_back_without_a_commit(composed: AdapterHub, client: HubClient) -> None:
+    first = composed.publish("xlsum-pt", REPO, tag="one", client=client)
+    again = composed.publish("xlsum-pt", REPO, client=client)
+    assert (again.commit, again.created) == (first.commit, False)
+    assert client.tags(REPO) == {"one": first.commit, "v1": first.commit}
+
+
+def test_a_card_alone_moves_no_tag(composed: AdapterHub, client: HubClient) -> None:
+    first = composed.publish("xlsum-pt", REPO, client=client)
+    unchanged = composed.publish("xlsum-pt", REPO, card=True, client=client)
+    assert (unchanged.created, unchanged.commit) == (False, first.commit)
+    score = Score(
+        dataset="csebuetnlp/xlsum", language="pt", split="test", metric="rouge2", value=0.11
+    )
+    composed.catalog.evaluations.record("xlsum-pt", 1, score)
+    renewed = composed.publish("xlsum-pt", REPO, card=True, client=client)
+    assert renewed.created
+    assert "0.11" in renewed.card
+    assert client.head(REPO) == renewed.commit
+    assert client.tags(REPO) == {"v1": first.commit}
+    tree = client.tree(REPO, renewed.commit or "")
+    assert ".eval_results/isogloss.yaml" in tree
+    again = composed.publish("xlsum-pt", REPO, client=client)
+    assert (again.created, again.commit) == (False, first.commit)
+
+
+def test_a_card_needs_its_version_there(composed: AdapterHub, client: HubClient) -> None:
+    composed.publish("xlsum-en", REPO, client=client)
+    with pytest.raises(RemoteConflictError, match="does not hold xlsum-pt@v1"):
+        composed.publish("xlsum-pt", REPO, card=True, client=client)
+
+
+def test_a_dry_run_asks_nobody(composed: AdapterHub, client: HubClient, remote: FaultyHub) -> None:
+    planned = composed.publish("xlsum-pt", REPO, dry_run=True, client=client)
+    assert (planned.commit, planned.created, remote.asked) == (None, False, [])
+    done = composed.publish("xlsum-pt", REPO, client=client)
+    assert planned.files == done.files
+    assert planned.card == done.card
+
+
+def test_private_stays_private(composed: AdapterHub, client: HubClient) -> None:
+    composed.publish("xlsum-pt", REPO, private=True, client=client)
+    assert client.is_private(REPO)
+    composed.publish("xlsum-pt", "acme/open", client=client)
+    with pytest.raises(RemoteConflictError, match="is public"):
+        composed.publish("xlsum-en", "acme/open", tag="x", private=True, client=client)
+
+
+def test_who_may_not_write_is_told(composed: AdapterHub, remote: FaultyHub) -> None:
+    for token in (remote.read_token, "hf_nobody-knows-this", False):
+        with pytest.raises(RemoteDeniedError) as told:
+            stranger = HubClient(remote.url, token, pause=lambda seconds: None)
+            composed.publish("xlsum-pt", REPO, client=stranger)
+        assert str(token) not in str(told.value)
+    assert remote.count("POST", "/commit/") == 0
+
+
+def test_names_that_cannot_be(composed: AdapterHub, client: HubClient, remote: FaultyHub) -> None:
+    repos = [(repo, None) for repo in ("acme", "acme/a--b", "../etc", "a/b/c", "a/b\n")]
+    tags = [(REPO, tag) for tag in ("a b", "x/../y", "-x", "a" * 40, "x\ny", "v1.lock")]
+    for repo, tag in [*repos, *tags]:
+        with pytest.raises(SourceError):
+            composed.publish("xlsum-pt", repo, tag=tag, client=client)
+    assert remote.asked == []
+
+
+def test_offline_mode_is_kept_to(
+    composed: AdapterHub, client: HubClient, remote: FaultyHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(OfflineError, match="HF_HUB_OFFLINE"):
+        composed.publish("xlsum-pt", REPO, client=client)
+    assert remote.asked == []
+
+
+def test_the_configuration_is_what_the_lock_promises(
+    composed: AdapterHub, client: HubClient
+) -> None:
+    published = composed.publish("xlsum-pt", REPO, client=client)
+    lock = composed.show("xlsum-pt").composition
+    assert lock is not None
+    promised = json.loads(json.dumps(lock.lock))["files"]
+    assert {one.path: one.sha256 for one in published.files}.items() >= promised.items()
