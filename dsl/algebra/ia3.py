@@ -30,11 +30,12 @@ from .modules import (
     require_floats,
     require_kept,
 )
+from .replaced import Replaced, compose_replaced, replaced_alone
 from .scaling import float32
 
 _VECTOR: Final = "ia3_l"
 _IDENTITY: Final = 1.0
-_UNDERSTOOD: Final = COMMON_FIELDS | {"fan_in_fan_out", "feedforward_modules"}
+_UNDERSTOOD: Final = COMMON_FIELDS | {"fan_in_fan_out", "feedforward_modules", "modules_to_save"}
 
 
 def inspect(config: Mapping[str, Any], header: Header) -> Inspection:
@@ -48,7 +49,7 @@ def inspect(config: Mapping[str, Any], header: Header) -> Inspection:
         peft_type=general.peft_type,
         rank=None,
         alpha=None,
-        modules=tuple(sorted(_vectors(config, header))),
+        modules=tuple(sorted(_vectors(config, header)[0])),
         parameters=general.parameters,
         dtype=general.dtype,
     )
@@ -83,7 +84,8 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
         UnsupportedError: the semantics is not one of IA3.
     """
     require_semantics("IA3", semantics, ("elementwise", "exact"))
-    members = [_member(summand) for summand in summands]
+    found = [_member(summand) for summand in summands]
+    members = [member for member, _ in found]
     composed = {
         module: _composed(module, parts)
         for module in all_modules(members)
@@ -91,6 +93,7 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
     }
     if not composed:
         raise IncompatibleError("the coefficients cancel out at every module: nothing is left")
+    tensors, fields = compose_replaced(summands, [beside for _, beside in found])
     configs = [summand.operand.config for summand in summands]
     targets = target_fields(
         configs, [frozenset(member.modules) for member in members], frozenset(composed)
@@ -101,12 +104,12 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
         "feedforward_modules": _feedforward(composed, members),
         "inference_mode": True,
         "init_ia3_weights": True,
-        "modules_to_save": None,
         **targets,
         **shared_fields(configs),
+        **fields,
     }
     return Composition(
-        tensors=tuple(composed[module] for module in composed),
+        tensors=tuple(sorted([*composed.values(), *tensors], key=lambda tensor: tensor.name)),
         config=dict(sorted(config.items())),
         rank=None,
     )
@@ -132,21 +135,20 @@ def _composed(module: str, parts: Sequence[Part]) -> ComposedTensor:
     )
 
 
-def _member(summand: Summand) -> Member:
+def _member(summand: Summand) -> tuple[Member, Replaced]:
     operand = summand.operand
     try:
-        vectors = _vectors(operand.config, summand.header)
+        vectors, beside = _vectors(operand.config, summand.header)
     except IncompatibleError as error:
         raise IncompatibleError(f"{operand.quoted}: {error.message}", hint=error.hint) from error
-    require_floats(operand, vectors.values())
-    require_kept(summand, vectors)
-    return Member(summand, {module: {_VECTOR: vector} for module, vector in vectors.items()})
+    require_floats(operand, [*vectors.values(), *beside.entries])
+    require_kept(summand, vectors.keys() | beside.modules)
+    members = {module: {_VECTOR: vector} for module, vector in vectors.items()}
+    return Member(summand, members), beside
 
 
-def _vectors(config: Mapping[str, Any], header: Header) -> dict[str, TensorEntry]:
+def _vectors(config: Mapping[str, Any], header: Header) -> tuple[dict[str, TensorEntry], Replaced]:
     modules, others = find("IA3", header, frozenset({_VECTOR}))
-    for other in others:
-        raise IncompatibleError(f"the tensor {quoted(other.name, 120)} is no vector of IA3")
     vectors = {module: tensors[_VECTOR] for module, tensors in modules.items()}
     for module, vector in vectors.items():
         # PEFT keeps a row for an input, a column for an output, and rows for all convolutions.
@@ -159,7 +161,7 @@ def _vectors(config: Mapping[str, Any], header: Header) -> dict[str, TensorEntry
                 f"but its vector is of shape {list(shape)}"
             )
     check_targets(config, tuple(vectors))
-    return vectors
+    return vectors, replaced_alone("IA3", config, others)
 
 
 def is_feedforward(config: Mapping[str, Any], module: str) -> bool:

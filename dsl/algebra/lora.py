@@ -9,13 +9,14 @@ from typing import Any
 from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..tensorfile import Header
 from .generic import counted
-from .interface import Composition, FactorPair, Inspection, Operand, Summand
+from .interface import ComposedTensor, Composition, FactorPair, Inspection, Operand, Summand
 from .lora_fields import changes_layout, refusal
-from .lora_layout import Factors, is_saved_embedding, layout
+from .lora_layout import Factors, Layout, is_saved_embedding, layout
 from .lora_result import result_config
 from .lora_rules import RULES, Rule
 from .lora_sum import EXACT_HINT, Part, exact, factorwise
 from .modules import require_floats, require_kept
+from .replaced import Replaced, compose_replaced
 from .scaling import number
 
 
@@ -56,6 +57,7 @@ def refuse(operand: Operand) -> None:
 class _Member:
     summand: Summand
     factors: Mapping[str, Factors]
+    beside: Replaced
 
 
 def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
@@ -78,7 +80,8 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
     }
     if not sums:
         raise IncompatibleError("the coefficients cancel out at every module: nothing is left")
-    tensors = [tensor for summed in sums.values() for tensor in summed.tensors]
+    beside, fields = _beside(semantics, members)
+    tensors = [*beside, *(tensor for summed in sums.values() for tensor in summed.tensors)]
     scalings = {module: summed.scaling for module, summed in sums.items()}
     return Composition(
         tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
@@ -86,6 +89,7 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
             [summand.operand.config for summand in summands],
             [frozenset(member.factors) for member in members],
             scalings,
+            fields,
         ),
         rank=max(scaling.rank for scaling in scalings.values()),
         sums=tuple(summed.mixed for summed in sums.values() if summed.mixed is not None),
@@ -96,14 +100,33 @@ def _members(summands: Sequence[Summand]) -> list[_Member]:
     members: list[_Member] = []
     for summand in summands:
         # Adapters of one training setup have equal headers and configurations: look once.
-        known = (m.factors for m in members if _is_laid_out_equally(m.summand, summand))
-        factors = next(known, None)
-        member = _Member(
-            summand, _factors(summand.operand, summand.header) if factors is None else factors
+        known = (m for m in members if _is_laid_out_equally(m.summand, summand))
+        twin = next(known, None)
+        found = (
+            _layout(summand.operand, summand.header)
+            if twin is None
+            else Layout(twin.factors, twin.beside)
         )
-        require_kept(summand, member.factors)
-        members.append(member)
+        require_kept(summand, found.factors.keys() | found.beside.modules)
+        members.append(_Member(summand, found.factors, found.beside))
     return members
+
+
+def _beside(
+    semantics: str, members: Sequence[_Member]
+) -> tuple[list[ComposedTensor], dict[str, Any]]:
+    """Sum what replaces values of the base model; the same under all semantics that know it."""
+    for member in members:
+        if member.beside.values and semantics == "peft-linear":
+            raise IncompatibleError(
+                f"{member.summand.operand.quoted} has values of the base model trained as a whole "
+                f"({', '.join(sorted(member.beside.values))}), which PEFT's add_weighted_adapter "
+                "loses",
+                hint="compose it under another semantics",
+            )
+    return compose_replaced(
+        [member.summand for member in members], [member.beside for member in members]
+    )
 
 
 def _is_laid_out_equally(one: Summand, other: Summand) -> bool:
@@ -116,16 +139,21 @@ def pairs(operand: Operand, header: Header, source: int) -> Mapping[str, FactorP
     Raises:
         IncompatibleError: there is more than factors, or they do not fit the configuration.
     """
-    found = _factors(operand, header)
-    return {module: found[module].pair(source) for module in sorted(found)}
+    found = _layout(operand, header)
+    if found.beside.values:
+        raise IncompatibleError(
+            f"{operand.quoted} has values of the base model trained as a whole "
+            f"({', '.join(sorted(found.beside.values))}), so that its update is more than factors"
+        )
+    return {module: found.factors[module].pair(source) for module in sorted(found.factors)}
 
 
-def _factors(operand: Operand, header: Header) -> Mapping[str, Factors]:
+def _layout(operand: Operand, header: Header) -> Layout:
     try:
         found = layout(operand.config, header)
     except IncompatibleError as error:
         raise IncompatibleError(f"{operand.quoted}: {error.message}", hint=error.hint) from error
-    for other in found.others:
+    for other in found.beside.rest:
         _refuse_other(operand, other.name)
     for module, factors in found.factors.items():
         if ".base_layer." in f"{module}.":
@@ -134,7 +162,8 @@ def _factors(operand: Operand, header: Header) -> Mapping[str, Factors]:
                 "which is not understood here"
             )
         require_floats(operand, (factors.a, factors.b))
-    return found.factors
+    require_floats(operand, found.beside.entries)
+    return found
 
 
 def _refuse_other(operand: Operand, tensor: str) -> None:

@@ -17,10 +17,12 @@ from typing import Any, Final
 from ..configuration import changes_base
 from ..errors import IncompatibleError, quoted
 from .fields import COMMON_FIELDS, Refusal, unknown_fields, unknown_refusal
+from .replaced import REPLACING_FIELDS
 from .scaling import Scaling
 
 _UNDERSTOOD: Final = (
     COMMON_FIELDS
+    | REPLACING_FIELDS
     | {"alpha_pattern", "fan_in_fan_out", "lora_alpha", "qalora_group_size", "r", "rank_pattern"}
     | {"use_rslora"}
 )
@@ -36,19 +38,6 @@ _REFUSED: Final[Mapping[str, Refusal]] = {
     "lora_bias": Refusal(
         "has a trained bias beside B (lora_bias), which is no part of the sum of updates",
         "train with lora_bias=False",
-    ),
-    "bias": Refusal(
-        "has trained biases of the base model (bias={value}), which are no part of the update",
-        "train with bias='none'",
-    ),
-    "modules_to_save": Refusal(
-        "has modules trained as a whole (modules_to_save={value}), which no LoRA sum contains",
-        "train without modules_to_save, or with these modules among target_modules",
-    ),
-    "trainable_token_indices": Refusal(
-        "has trained token embeddings (trainable_token_indices={value}), "
-        "which are no part of the update",
-        "train without trainable_token_indices",
     ),
     "target_parameters": Refusal(
         "adapts parameters directly (target_parameters={value}), whose factors are laid out "
@@ -69,7 +58,7 @@ def refusal(config: Mapping[str, Any]) -> Refusal | None:
     """Why a LoRA configuration cannot be composed rightly and what to do, or None."""
     for field, refused in _REFUSED.items():
         value = config.get(field)
-        if value and not (field == "bias" and value == "none"):
+        if value:
             return Refusal(refused.reason.format(value=reprlib.repr(value)), refused.remedy)
     if changes_base(config):
         return Refusal(

@@ -13,6 +13,7 @@ from ..tensorfile import Header, TensorEntry
 from .interface import FactorPair
 from .lora_fields import LoraSettings, settings
 from .modules import PREFIX
+from .replaced import Replaced, replaced
 from .scaling import Scaling
 
 SUFFIXES: Final[Mapping[str, tuple[str, str]]] = {
@@ -50,10 +51,10 @@ class Factors:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The factors by module (named as in the base model), and the tensors that are none."""
+    """The factors by module (named as in the base model), and the tensors beside them."""
 
     factors: Mapping[str, Factors]
-    others: tuple[TensorEntry, ...]
+    beside: Replaced
 
 
 def layout(config: Mapping[str, Any], header: Header) -> Layout:
@@ -69,13 +70,14 @@ def layout(config: Mapping[str, Any], header: Header) -> Layout:
         module: _factors(module, kind, a, b, ranks) for module, (kind, a, b) in pairs.items()
     }
     check_targets(config, tuple(factors))
-    unknown = next((entry for entry in others if not _explained(entry.name, config)), None)
+    beside = replaced(config, others)
+    unknown = next((entry for entry in beside.rest if not _explained(entry.name, config)), None)
     if unknown is not None:
         raise IncompatibleError(
             f"the tensor {quoted(unknown.name, 120)} is no LoRA factor, and nothing in "
             "adapter_config.json explains it"
         )
-    return Layout(factors, others)
+    return Layout(factors, beside)
 
 
 def pair(
@@ -229,12 +231,6 @@ def _explained(name: str, config: Mapping[str, Any]) -> bool:
         return bool(config.get("use_dora"))
     if inner.endswith(".lora_B.bias"):
         return bool(config.get("lora_bias"))
-    if ".token_adapter." in inner or inner.endswith("trainable_tokens_delta"):
-        return bool(config.get("trainable_token_indices"))
-    if any(re.match(rf"(^|.*\.){m}($|\..*)", inner) for m in config.get("modules_to_save") or ()):
-        return True
-    if inner.endswith(".bias") and config.get("bias", "none") != "none":
-        return True
     return is_saved_embedding(name)
 
 

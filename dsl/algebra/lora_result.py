@@ -23,13 +23,15 @@ def result_config(
     configs: Sequence[Mapping[str, Any]],
     modules: Sequence[frozenset[str]],
     scalings: Mapping[str, Scaling],
+    beside: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Configure PEFT to use the composed factors with their scalings, and nothing else.
+    """Configure PEFT to use the composed factors with their scalings.
 
     Args:
         configs: the parents' configurations, which agree in what they share.
         modules: the modules of each parent.
         scalings: rank and scaling of every module of the result, by its name in the base model.
+        beside: fields of what replaces values of the base model.
     """
     rslora = all(scaling.rslora for scaling in scalings.values())
     config: dict[str, Any] = {
@@ -40,9 +42,9 @@ def result_config(
         "init_lora_weights": True,
         "lora_bias": False,
         "lora_dropout": 0.0,
-        "modules_to_save": None,
         "use_dora": False,
         "use_rslora": rslora,
+        **beside,
         **rank_fields(scalings, rslora=rslora),
         **target_fields(configs, modules, frozenset(scalings)),
         **shared_fields(configs),

@@ -31,6 +31,7 @@ from .modules import (
     require_floats,
     require_kept,
 )
+from .replaced import Replaced, compose_replaced, replaced_alone
 from .scaling import Scaling, float32, number
 
 _SEMANTICS: Final = ("elementwise", "exact")
@@ -61,7 +62,7 @@ class Lycoris:
             IncompatibleError: they do not.
         """
         general = counted(config, header)
-        modules = self._modules(config, header)
+        modules, _ = self._modules(config, header)
         ranks = settings(config, "alpha")
         scalings = [ranks.scaling(module) for module in modules]
         alphas = {scaling.alpha for scaling in scalings}
@@ -81,7 +82,7 @@ class Lycoris:
             IncompatibleError: naming the field.
         """
         more = {"alpha", "alpha_pattern", "r", "rank_pattern", *self.shaping}
-        require_understood(operand, COMMON_FIELDS | more)
+        require_understood(operand, COMMON_FIELDS | {"modules_to_save"} | more)
 
     def pairs(self, operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
         """Refuse: the update is no product of two factors.
@@ -102,7 +103,8 @@ class Lycoris:
             UnsupportedError: the semantics is not one of this type.
         """
         require_semantics(self.kind, semantics, _SEMANTICS)
-        members = [self._member(summand) for summand in summands]
+        found = [self._member(summand) for summand in summands]
+        members = [member for member, _ in found]
         composed = {
             module: self._exact(module, parts)
             if semantics == "exact"
@@ -114,7 +116,8 @@ class Lycoris:
         if not composed:
             raise IncompatibleError("the coefficients cancel out at every module: nothing is left")
         self._require_equal_shaping(summands)
-        tensors = [tensor for of_module, _ in composed.values() for tensor in of_module]
+        tensors, fields = compose_replaced(summands, [beside for _, beside in found])
+        tensors += [tensor for of_module, _ in composed.values() for tensor in of_module]
         scalings = {module: scaling for module, (_, scaling) in composed.items()}
         configs = [summand.operand.config for summand in summands]
         config = {
@@ -127,6 +130,7 @@ class Lycoris:
                 configs, [frozenset(member.modules) for member in members], frozenset(scalings)
             ),
             **shared_fields(configs),
+            **fields,
         }
         return Composition(
             tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
@@ -134,19 +138,22 @@ class Lycoris:
             rank=max(scaling.rank for scaling in scalings.values()),
         )
 
-    def _member(self, summand: Summand) -> Member:
+    def _member(self, summand: Summand) -> tuple[Member, Replaced]:
         operand = summand.operand
         try:
-            modules = self._modules(operand.config, summand.header)
+            modules, beside = self._modules(operand.config, summand.header)
         except IncompatibleError as error:
             raise IncompatibleError(
                 f"{operand.quoted}: {error.message}", hint=error.hint
             ) from error
         require_floats(operand, (e for tensors in modules.values() for e in tensors.values()))
-        require_kept(summand, modules)
-        return Member(summand, modules)
+        require_floats(operand, beside.entries)
+        require_kept(summand, modules.keys() | beside.modules)
+        return Member(summand, modules), beside
 
-    def _modules(self, config: Mapping[str, Any], header: Header) -> Mapping[str, Tensors]:
+    def _modules(
+        self, config: Mapping[str, Any], header: Header
+    ) -> tuple[Mapping[str, Tensors], Replaced]:
         endings = ("w1", "w1_a", "w1_b", "t1", "w2", "w2_a", "w2_b", "t2")
         names = frozenset(self.letters + ending for ending in endings)
         modules, others = find(self.kind, header, names)
@@ -155,11 +162,7 @@ class Lycoris:
             for half in "12":
                 self._check_half(half, module, tensors, ranks.scaling(module).rank)
         check_targets(config, tuple(modules))
-        for other in others:
-            raise IncompatibleError(
-                f"the tensor {quoted(other.name, 120)} is no {self.kind} factor"
-            )
-        return modules
+        return modules, replaced_alone(self.kind, config, others)
 
     def _check_half(self, half: str, module: str, tensors: Tensors, rank: int) -> None:
         names = [f"{self.letters}{ending.format(half)}" for ending in ("w{}", "w{}_a", "w{}_b")]

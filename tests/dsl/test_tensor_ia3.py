@@ -155,5 +155,5 @@ def test_inspection(workshop: Any, architectures: Any) -> None:
     tensors = load_file(one.path)
     place = workshop.place() / "adapter_model.safetensors"
     save_file({**tensors, "base_model.model.lm_head.weight": torch.ones(2, 2)}, place)
-    with pytest.raises(IncompatibleError, match="is no vector of IA3"):
+    with pytest.raises(IncompatibleError, match="is none of IA3, and nothing in"):
         inspect(one.config, read_header(place))
