@@ -18,7 +18,7 @@ from ..dsl.plan import AdapterKey, readable
 from ..dsl.semantics import SEMANTICS
 from ..store import Score
 from .licenses import license_identifier
-from .markdown import code, fenced
+from .markdown import code, fenced, printable
 
 PROVENANCE_FIELD = "isogloss"
 _DATASET = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?")
@@ -106,7 +106,7 @@ def write_card(facts: CardFacts, lock: Lock | None) -> str:
 def _metadata(facts: CardFacts, lock: Lock | None) -> str:
     tags = ["isogloss", facts.peft_type.lower().replace("_", "-")]
     metadata: dict[str, Any] = {
-        "base_model": facts.base_model,
+        "base_model": printable(facts.base_model),
         "base_model_relation": "adapter",
         "library_name": "peft",
         "license": license_identifier(facts.license),
@@ -121,7 +121,10 @@ def _metadata(facts: CardFacts, lock: Lock | None) -> str:
         metadata["datasets"] = datasets
     metadata["tags"] = tags + (["task-arithmetic", "merge"] if lock else [])
     if facts.provenance:
-        metadata[PROVENANCE_FIELD] = dict(facts.provenance)
+        metadata[PROVENANCE_FIELD] = {
+            name: printable(value) if isinstance(value, str) else value
+            for name, value in facts.provenance.items()
+        }
     text: str = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=1000)
     return text
 

@@ -14,7 +14,7 @@ def fenced(text: str, language: str = "") -> str:
     ```
     """
     fence = "`" * max(3, _longest_run(text) + 1)
-    lines = "\n".join(_printable(line) for line in text.strip("\n").splitlines())
+    lines = "\n".join(printable(line) for line in text.strip("\n").splitlines())
     return f"{fence}{language}\n{lines}\n{fence}"
 
 
@@ -24,7 +24,7 @@ def code(text: str) -> str:
     >>> code("a`b|c")
     '`` a`b\\\\|c ``'
     """
-    line = _printable(" ".join(text.split())).replace("|", "\\|")
+    line = printable(" ".join(text.split())).replace("|", "\\|")
     fence = "`" * (_longest_run(line) + 1)
     blank = " " if len(fence) > 1 else ""
     return f"{fence}{blank}{line}{blank}{fence}" if line else ""
@@ -34,6 +34,6 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
-def _printable(line: str) -> str:
-    """A line without what steers a terminal or turns the direction of writing around."""
+def printable(line: str) -> str:
+    """A line with a mark in place of what ends lines, steers terminals or turns writing around."""
     return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line)
