@@ -93,11 +93,10 @@ def delete_ref(session: Session, repository_id: int, kind: str, name: str) -> No
 
     Raises UnknownRevisionError when it is not there.
     """
-    row = session.get(RepositoryRef, (repository_id, kind, name))
-    if row is None:
-        names = [ref.name for ref in read_refs(session, repository_id) if ref.kind == kind]
+    names = [ref.name for ref in read_refs(session, repository_id) if ref.kind == kind]
+    if name not in names:
         raise UnknownRevisionError(f"there is no {kind} {name!r}{did_you_mean(name, names)}")
-    session.delete(row)
+    session.delete(session.get_one(RepositoryRef, (repository_id, kind, name)))
 
 
 def drop_oldest_tags(session: Session, repository_id: int, most: int) -> None:

@@ -133,7 +133,7 @@ def refuse(refusal: Refusal) -> Response:
     response = answer(body, status=refusal.status, headers=refusal.headers)
     # A header has one line: the first says what is wrong, the body all.
     first_line = refusal.message.strip().partition("\n")[0][:1000]
-    printable = "".join(c if c.isprintable() else " " for c in first_line)
+    printable = "".join(c if c.isprintable() else " " for c in first_line).strip()
     response.raw_headers.append((b"x-error-message", printable.encode("utf-8", "replace")))
     if refusal.code is not None:
         response.headers["X-Error-Code"] = refusal.code

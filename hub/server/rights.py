@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from .access import Visitor
 from .errors import Refusal
 from .site import Site
 from .sources import StoredSource
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def require_write(site: Site, visitor: Visitor, owner: str) -> None:
@@ -32,7 +35,8 @@ def contents_at_hand(
     They were sent to that repository, or are in one that the visitor may see: who knows no more
     than a digest must not get the content by it.
     """
-    holders = site.catalog.repositories.holders(tuple(digests))
+    sound = {digest for digest in digests if _DIGEST.fullmatch(digest)}
+    holders = site.catalog.repositories.holders(sound)
     visible = {
         found.id
         for found in site.catalog.repositories.all()

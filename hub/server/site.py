@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...dsl.reference import is_adapter_name
 from ...store import BlobStore, Catalog, UnknownRepositoryError
 from ..adapter_hub import AdapterHub
 from .access import Visitor
@@ -55,6 +56,8 @@ class Site:
         Raises:
             UnknownRepositoryError: there is none.
         """
+        if not is_adapter_name(f"{owner}/{name}"):
+            raise UnknownRepositoryError(f"{owner[:100]}/{name[:100]} names no repository")
         if owner.lower() == COMPOSE_OWNER:
             return self._composing(name)
         try:
