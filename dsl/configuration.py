@@ -46,6 +46,7 @@ _ORDERED_PATTERNS: Final = frozenset({"alpha_pattern", "rank_pattern"})
 _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "LORA": {"r": 8, "lora_alpha": 8},
     "LOKR": {"r": 8, "alpha": 8, "decompose_factor": -1},
+    "LOHA": {"r": 8, "alpha": 8},
 }
 
 

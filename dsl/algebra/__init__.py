@@ -9,11 +9,20 @@ from ..tensorfile import Header
 from . import ia3, lora
 from .generic import counted
 from .interface import Algebra, Inspection, Operand
+from .loha import LOHA
 from .lokr import LOKR
+from .replacing import LN_TUNING, TRAINABLE_TOKENS
 
 __all__ = ["ALGEBRAS", "Algebra", "Inspection", "Operand", "inspect"]
 
-ALGEBRAS: Final[Mapping[str, Algebra]] = {"LORA": lora, "LOKR": LOKR, "IA3": ia3}
+ALGEBRAS: Final[Mapping[str, Algebra]] = {
+    "LORA": lora,
+    "LOKR": LOKR,
+    "LOHA": LOHA,
+    "IA3": ia3,
+    "LN_TUNING": LN_TUNING,
+    "TRAINABLE_TOKENS": TRAINABLE_TOKENS,
+}
 """The PEFT types that can be composed."""
 
 

@@ -121,7 +121,7 @@ class Lycoris:
         scalings = {module: scaling for module, (_, scaling) in composed.items()}
         configs = [summand.operand.config for summand in summands]
         config = {
-            "peft_type": self.letters.rstrip("_").upper(),
+            "peft_type": self.kind.upper(),
             "inference_mode": True,
             "init_weights": True,
             **{f: configs[0].get(f, default) for f, default in self.shaping.items()},

@@ -229,7 +229,8 @@ def _saved(
     configs: Sequence[Mapping[str, Any]], found: Sequence[Replaced], kept: Sequence[str]
 ) -> list[str]:
     """The parents' names where they agree and nothing fell away, else the modules' full names."""
-    stated = [sorted(config.get("modules_to_save") or ()) for config in configs]
+    # PEFT repeats names that it adds itself each time a head is loaded and saved again.
+    stated = [sorted(set(config.get("modules_to_save") or ())) for config in configs]
     whole = all(sorted(one.values.get("modules_to_save", ())) == list(kept) for one in found)
     return stated[0] if whole and all(names == stated[0] for names in stated) else list(kept)
 
