@@ -11,6 +11,7 @@ from .generic import counted
 from .interface import Algebra, Inspection, Operand
 from .loha import LOHA
 from .lokr import LOKR
+from .prompt import P_TUNING, PREFIX_TUNING, PROMPT_TUNING
 from .replacing import LN_TUNING, TRAINABLE_TOKENS
 
 __all__ = ["ALGEBRAS", "Algebra", "Inspection", "Operand", "inspect"]
@@ -20,6 +21,9 @@ ALGEBRAS: Final[Mapping[str, Algebra]] = {
     "LOKR": LOKR,
     "LOHA": LOHA,
     "IA3": ia3,
+    "PROMPT_TUNING": PROMPT_TUNING,
+    "PREFIX_TUNING": PREFIX_TUNING,
+    "P_TUNING": P_TUNING,
     "LN_TUNING": LN_TUNING,
     "TRAINABLE_TOKENS": TRAINABLE_TOKENS,
 }
