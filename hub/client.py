@@ -74,8 +74,12 @@ class HubClient:
     @cached_property
     def _api(self) -> HfApi:
         from huggingface_hub import HfApi
+        from huggingface_hub.utils.logging import set_verbosity_error
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
+        if "HF_HUB_VERBOSITY" not in os.environ:
+            # Its warnings of failed uploads hold their addresses, which are signed.
+            set_verbosity_error()
         if "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ and not sys.stderr.isatty():
             disable_progress_bars()
         return HfApi(endpoint=self.endpoint, token=self._token, library_name="isogloss")

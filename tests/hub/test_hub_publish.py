@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from isogloss.hub import (
     OfflineError,
     RemoteConflictError,
     RemoteDeniedError,
+    RemoteUnavailableError,
     SourceError,
 )
 from isogloss.hub.client import HubClient
@@ -177,3 +179,34 @@ def test_the_configuration_is_what_the_lock_promises(
     assert lock is not None
     promised = json.loads(json.dumps(lock.lock))["files"]
     assert {one.path: one.sha256 for one in published.files}.items() >= promised.items()
+
+
+def test_a_hub_without_xet_gets_its_files_by_lfs(
+    composed: AdapterHub,
+    client: HubClient,
+    remote: FaultyHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    remote.fail("GET", "/xet-write-token/", "before", status=404, times=9)
+    assert composed.publish("xlsum-pt", REPO, client=client).created
+    assert remote.count("GET", "/xet-write-token/") == 1
+    assert remote.count("PUT", "/uploads/") == 1
+
+
+def test_secrets_are_kept(
+    composed: AdapterHub,
+    client: HubClient,
+    remote: FaultyHub,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    remote.fail("PUT", "/uploads/", "before", times=50)
+    with pytest.raises(RemoteUnavailableError) as told:
+        composed.publish("xlsum-pt", REPO, client=client)
+    shown = "".join((str(told.value), *capfd.readouterr(), caplog.text))
+    assert remote.count("PUT", "/uploads/") > 1
+    assert remote.token not in shown
+    assert "/uploads/" not in shown
