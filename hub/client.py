@@ -7,6 +7,7 @@ went. Foreign errors end at `_border`.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -74,12 +75,11 @@ class HubClient:
     @cached_property
     def _api(self) -> HfApi:
         from huggingface_hub import HfApi
-        from huggingface_hub.utils.logging import set_verbosity_error
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         if "HF_HUB_VERBOSITY" not in os.environ:
             # Its warnings of failed uploads hold their addresses, which are signed.
-            set_verbosity_error()
+            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         if "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ and not sys.stderr.isatty():
             disable_progress_bars()
         return HfApi(endpoint=self.endpoint, token=self._token, library_name="isogloss")
@@ -215,13 +215,14 @@ class HubClient:
         """Call until it answers; only for what may be done twice."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-        return Retrying(
+        answer: _T = Retrying(
             retry=retry_if_exception(_worth_another_try),
             stop=stop_after_attempt(ATTEMPTS),
             wait=_wait_seconds,
             sleep=self.pause,
             reraise=True,
         )(self._ask_once, doing, call)
+        return answer
 
     @contextmanager
     def _border(self, doing: str) -> Iterator[None]:

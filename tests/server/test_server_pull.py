@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -245,6 +246,11 @@ def test_the_log_names_requests_but_no_secret(
 ) -> None:
     with caplog.at_level(logging.INFO, "isogloss.access"):
         api.upload_file(path_or_fileobj=WEIGHTS[1:], path_in_repo="x.bin", repo_id="acme/one")
+        # A request is noted when its answer is on its way.
+        for _ in range(1000):
+            if "/commit/main" in caplog.text:
+                break
+            time.sleep(0.01)
     lines = [json.loads(r.message) for r in caplog.records if r.name == "isogloss.access"]
     paths = [(line["method"], line["path"], line["status"], line["user"]) for line in lines]
     assert ("PUT", "/uploads/...", 200, None) in paths
