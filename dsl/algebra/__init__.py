@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..tensorfile import Header
-from . import ia3, lora
+from . import adalora, ia3, lora
 from .generic import counted
 from .interface import Algebra, Inspection, Operand
 from .loha import LOHA
@@ -18,6 +18,7 @@ __all__ = ["ALGEBRAS", "Algebra", "Inspection", "Operand", "inspect"]
 
 ALGEBRAS: Final[Mapping[str, Algebra]] = {
     "LORA": lora,
+    "ADALORA": adalora,
     "LOKR": LOKR,
     "LOHA": LOHA,
     "IA3": ia3,

@@ -27,6 +27,7 @@ from .modules import (
     all_modules,
     find,
     parts_at,
+    require_all,
     require_equal_shapes,
     require_floats,
     require_kept,
@@ -184,13 +185,7 @@ class Lycoris:
     def _elementwise(
         self, module: str, parts: Sequence[Part], absent: Sequence[Member]
     ) -> tuple[list[Any], Scaling]:
-        if absent:
-            names = absent[0].summand.operand.quoted, parts[0].operand.quoted
-            raise IncompatibleError(
-                f"elementwise sums need the same modules, but {names[0]} has no factors for "
-                f"{quoted(module, 120)}, which {names[1]} adapts",
-                hint=f"restrict {names[1]} with only(...) or layers(...)",
-            )
+        require_all(module, parts, absent)
         require_equal_shapes(module, parts)
         scaling = _scaling(parts[0], module)
         for part in parts[1:]:

@@ -121,6 +121,21 @@ def all_modules(members: Iterable[Member]) -> list[str]:
     return sorted(set().union(*(member.modules for member in members)))
 
 
+def require_all(module: str, parts: Sequence[Part], absent: Sequence[Member]) -> None:
+    """Refuse an elementwise sum at a module that an adapter has no tensors for.
+
+    Raises:
+        IncompatibleError: naming the module and both.
+    """
+    if absent:
+        names = absent[0].summand.operand.quoted, parts[0].operand.quoted
+        raise IncompatibleError(
+            f"elementwise sums need the same modules, but {names[0]} has no factors for "
+            f"{quoted(module, 120)}, which {names[1]} adapts",
+            hint=f"restrict {names[1]} with only(...) or layers(...)",
+        )
+
+
 def require_equal_shapes(module: str, parts: Sequence[Part]) -> None:
     """Refuse parts that do not have the same tensors of the same shapes.
 
