@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..tensorfile import Header
-from . import adalora, ia3, lora
+from . import adalora, ia3, lora, vera
 from .generic import counted
 from .interface import Algebra, Inspection, Operand
 from .loha import LOHA
@@ -21,6 +21,7 @@ ALGEBRAS: Final[Mapping[str, Algebra]] = {
     "ADALORA": adalora,
     "LOKR": LOKR,
     "LOHA": LOHA,
+    "VERA": vera,
     "IA3": ia3,
     "PROMPT_TUNING": PROMPT_TUNING,
     "PREFIX_TUNING": PREFIX_TUNING,
