@@ -54,7 +54,8 @@ class Explanation:
         choices: what each selector chose, and why.
         terms: coefficient, label, digest and filters of each summand.
         size_bytes, bytes_to_read: of the result's file, and of the inputs.
-        divergence: how far the semantics lie from the exact sum; None under `exact`.
+        divergence: how far the semantics lie from the exact sum; None under `exact`, and for
+            PEFT types whose update is no product of two factors.
         renewals: composed adapters among the chosen ones that would come out differently today.
     """
 
