@@ -93,7 +93,7 @@ def test_what_training_was_said_comes_back(
         "batch_size": 4,
         "learning_rate": 2e-4,
         "seed": -3,
-        "license": "ask Ann: `|` or --- \n# not",
+        "license": "ask Ann: `|` or --- # not",
     }
     original = hub.add(write_lora(tmp_path / "run"), name="mine", **facts).version
     hub.publish("mine", "acme/mine", client=client)
