@@ -34,7 +34,7 @@ Examples:
 
 \b
 Then, wherever a client runs:
-  export HF_ENDPOINT=http://127.0.0.1:8000 HF_HUB_DISABLE_XET=1
+  export HF_ENDPOINT=http://127.0.0.1:8000
 
 \b
 A line of a token file is USER TOKEN [read|write] [OWNERS]:
@@ -89,8 +89,13 @@ def serve(
             f"on {host} everybody who can reach this machine could write: give --token-file, or "
             "--read-only"
         )
-    from ..hub.server import Settings as ServerSettings
-    from ..hub.server import read_token_file
+    try:
+        from ..hub.server import Settings as ServerSettings
+        from ..hub.server import read_token_file
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"serving needs {error.name}, which is not installed: pip install 'isogloss[serve]'"
+        ) from error
 
     served = ServerSettings(
         owner=owner,

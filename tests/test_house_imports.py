@@ -28,6 +28,7 @@ NOT_IMPORTABLE = ("isogloss.cli.__main__", "isogloss.migrations.env")
 EXTRAS = (
     "accelerate",
     "anyio",
+    "lz4",
     "peft",
     "psycopg",
     "safetensors",

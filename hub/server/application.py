@@ -94,9 +94,11 @@ class Application:
     async def _dispatch(self, request: Request, exchange: _Exchange) -> Response:
         route, values = _find(request)
         settings = self.site.settings
-        visitor = exchange.visitor = identify(
-            request.headers.get("authorization"), settings.accounts, settings.owner
-        )
+        visitor = NOBODY
+        if route.need != "ticket":
+            authorization = request.headers.get("authorization")
+            visitor = identify(authorization, settings.accounts, settings.owner)
+        exchange.visitor = visitor
         _refuse_browsers(request)
         source = await anyio.to_thread.run_sync(self._admit, route, values, visitor)
         body = b""
@@ -114,7 +116,7 @@ class Application:
 
     def _admit(self, route: Route, values: dict[str, str], visitor: Visitor) -> Source | None:
         """The repository that an address names, if the visitor may do there what it needs."""
-        if route.need == "nothing":
+        if route.need in ("nothing", "ticket"):
             return None
         source = self.site.find(values["owner"], values["name"], visitor)
         if route.need == "write":

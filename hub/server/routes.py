@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from starlette.responses import Response
 
-from . import administration, commits, content, listing, reading, references, uploads
+from . import administration, commits, content, listing, reading, references, uploads, xet
 from .call import Call
 
 _PART = re.compile(r"\{(\w+)(\*?)\}")
@@ -24,7 +24,8 @@ class Route:
         pattern: of the quoted path; `{name}` is one part of it, `{name*}` all that is left.
         handle: answers it in a thread; or reads the body itself, in the event loop.
         need: what the visitor must be able to do with the repository that the address names:
-            `read` or `write`; `nothing` where it names none.
+            `read` or `write`; `nothing` where it names none; `ticket` where the address or the
+            token in the header is itself the permission.
         body: whether a body is read before.
     """
 
@@ -84,8 +85,11 @@ ROUTES = (
         body=True,
     ),
     Route(_GET, "/{owner}/{name}/resolve/{revision}/{path*}", content.resolve, "read"),
-    Route(("PUT",), "/uploads/{ticket}", uploads.receive_file),
-    Route(("PUT",), "/uploads/{ticket}/{part}", uploads.receive_part),
-    Route(("POST",), "/uploads/{ticket}/complete", uploads.complete, body=True),
-    Route(("POST",), "/uploads/{ticket}/verify", uploads.verify, body=True),
+    Route(("PUT",), "/uploads/{ticket}", uploads.receive_file, "ticket"),
+    Route(("PUT",), "/uploads/{ticket}/{part}", uploads.receive_part, "ticket"),
+    Route(("POST",), "/uploads/{ticket}/complete", uploads.complete, "ticket", body=True),
+    Route(("POST",), "/uploads/{ticket}/verify", uploads.verify, "ticket", body=True),
+    Route(("GET",), _REPO + "/xet-write-token/{revision}", xet.write_token, "write"),
+    Route(("POST",), "/xet/v1/xorbs/default/{hash}", xet.receive_xorb, "ticket"),
+    Route(("POST",), "/xet/v1/shards", xet.receive_shard, "ticket"),
 )

@@ -25,6 +25,7 @@ class Limits:
         file_bytes: an uploaded file.
         part_bytes: an uploaded file that is larger is sent in parts of this size.
         operations: files in a commit.
+        xorb_bytes, shard_bytes: the two kinds of body that xet uploads are made of.
         idle_seconds: between two pieces of a body.
         signature_seconds: for which an upload address is good.
         page: entries in one answer.
@@ -41,6 +42,8 @@ class Limits:
     file_bytes: int = 64 << 30
     part_bytes: int = 1 << 30
     operations: int = 20_000
+    xorb_bytes: int = 65 << 20
+    shard_bytes: int = 64 << 20
     idle_seconds: float = 60.0
     signature_seconds: int = 6 * 3600
     page: int = 1000

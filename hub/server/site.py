@@ -16,6 +16,7 @@ from .composing import Composer, ComposingSource
 from .parts import remove_abandoned
 from .settings import COMPOSE_OWNER, Settings
 from .sources import Source, StoredSource
+from .xorbs import remove_old
 
 _KEY_BYTES = 32
 
@@ -26,6 +27,7 @@ class Site:
     Attributes:
         key: by which upload addresses are signed; all servers of a home share it.
         uploads: the folder of files that are sent in parts.
+        xorbs: the folder of what xet uploads are made of, by user.
     """
 
     def __init__(self, hub: AdapterHub, settings: Settings) -> None:
@@ -33,8 +35,10 @@ class Site:
         self.settings = settings
         self.key = _shared_key(hub.home.path / "server.key")
         self.uploads = hub.home.path / "uploads"
+        self.xorbs = hub.home.path / "xorbs"
         self.composer = Composer(hub, settings.limits)
         remove_abandoned(self.uploads)
+        remove_old(self.xorbs)
 
     def close(self) -> None:
         """Finish what is being composed."""

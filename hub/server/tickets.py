@@ -7,7 +7,9 @@ import hmac
 import json
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from .errors import Refusal
 
@@ -29,8 +31,7 @@ class Ticket:
 
     def sign(self, key: bytes) -> str:
         """The ticket as a part of an address."""
-        payload = json.dumps(asdict(self), separators=(",", ":")).encode()
-        return f"{_text(payload)}.{_text(_signature(key, payload))}"
+        return seal(asdict(self), "upload", key)
 
 
 def read_ticket(text: str, key: bytes) -> Ticket:
@@ -39,22 +40,37 @@ def read_ticket(text: str, key: bytes) -> Ticket:
     Raises:
         Refusal: 403, it was not signed here, or its time is over.
     """
+    fields = unseal(text, "upload", key)
+    return Ticket(**fields | {"repository": tuple(fields["repository"])})
+
+
+def seal(fields: Mapping[str, Any], purpose: str, key: bytes) -> str:
+    """Fields, among them when they expire, as a text that is good for one purpose."""
+    payload = json.dumps(fields, separators=(",", ":")).encode()
+    return f"{_text(payload)}.{_text(_signature(key, purpose, payload))}"
+
+
+def unseal(text: str, purpose: str, key: bytes) -> dict[str, Any]:
+    """Read what was sealed for a purpose.
+
+    Raises:
+        Refusal: 403, it was not sealed here, or its time is over.
+    """
     payload, _, signature = text.partition(".")
     try:
         data, signed = _bytes(payload), _bytes(signature)
     except ValueError as error:
-        raise Refusal(403, "this upload address is damaged: ask for a new one") from error
-    if not hmac.compare_digest(signed, _signature(key, data)):
-        raise Refusal(403, "this upload address was not given out here: ask for a new one")
-    fields = json.loads(data)
-    ticket = Ticket(**fields | {"repository": tuple(fields["repository"])})
-    if ticket.expires < time.time():
-        raise Refusal(403, "the time of this upload address is over: ask for a new one")
-    return ticket
+        raise Refusal(403, f"this {purpose} permission is damaged: ask for a new one") from error
+    if not hmac.compare_digest(signed, _signature(key, purpose, data)):
+        raise Refusal(403, f"this {purpose} permission was not given here: ask for a new one")
+    fields: dict[str, Any] = json.loads(data)
+    if fields["expires"] < time.time():
+        raise Refusal(403, f"the time of this {purpose} permission is over: ask for a new one")
+    return fields
 
 
-def _signature(key: bytes, payload: bytes) -> bytes:
-    return hmac.new(key, b"upload\0" + payload, hashlib.sha256).digest()
+def _signature(key: bytes, purpose: str, payload: bytes) -> bytes:
+    return hmac.new(key, purpose.encode() + b"\0" + payload, hashlib.sha256).digest()
 
 
 def _text(data: bytes) -> str:
