@@ -7,6 +7,7 @@ zero, or filters leave a module out, the base model's own value stays.
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,9 +160,14 @@ def affine(what: str, module: str, members: Sequence[Member]) -> list[ComposedTe
     first = parts[0].operand
     hint = (
         "the base model's own value is in no adapter, so that their coefficients must sum to 1 "
-        "(as in mean(...)) over adapters that all have such values; or leave it out with "
-        f'only(..., modules="^(?!.*{module.rpartition(".")[2]}$)")'
+        "(as in mean(...)) over adapters that all have such values; or "
     )
+    if what == "bias":
+        # To leave such a module out would drop its factors as well.
+        hint += "train with bias='none'"
+    else:
+        last = re.escape(module.rpartition(".")[2])
+        hint += f'leave it out with only(..., modules="^(?!.*{last}$)")'
     trained = f"{first.quoted} has values of {quoted(module, 120)} trained as a whole ({what})"
     if absent:
         raise IncompatibleError(

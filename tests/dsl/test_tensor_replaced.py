@@ -146,7 +146,27 @@ def test_trained_biases(workshop: Any, architectures: Any, bias: str) -> None:
     for name in ("transformer.h.0.attn.c_attn.bias", "transformer.h.0.mlp.c_fc.bias"):
         expected = summed(workshop, base, operands, (0.6, 0.4), name)
         torch.testing.assert_close(merged[name], expected, rtol=1e-5, atol=1e-5)
-    assert "trained as a whole (bias)" in refused(workshop, (2, operands[0])).message
+    error = refused(workshop, (2, operands[0]))
+    assert "trained as a whole (bias)" in error.message
+    assert "train with bias='none'" in str(error.hint)
+
+
+def test_trained_biases_of_other_types(workshop: Any, architectures: Any) -> None:
+    from peft import AdaLoraConfig, VeraConfig
+
+    base = architectures["gpt2"]
+    shared = {"target_modules": ["c_attn"], "fan_in_fan_out": True}
+    for settings in (
+        lambda: AdaLoraConfig(bias="lora_only", init_r=2, total_step=9, **shared),
+        lambda: VeraConfig(bias="vera_only", r=2, **shared),
+    ):
+        operands = several(workshop, base, settings)
+        recipe = workshop.recipe("elementwise", ("0.6", operands[0]), ("0.4", operands[1]))
+        name = "transformer.h.0.attn.c_attn.bias"
+        merged = workshop.merged(workshop.write(recipe), base())
+        expected = summed(workshop, base, operands, (0.6, 0.4), name)
+        torch.testing.assert_close(merged[name], expected, rtol=1e-5, atol=1e-5)
+        assert recipe.config["bias"] == settings().bias
 
 
 @pytest.mark.parametrize("indices", [[1, 5], {"embed_tokens": [2, 3]}])
