@@ -58,6 +58,6 @@ def _warning(unrelated: Sequence[Alignment], records: Sequence[VersionRecord], p
     return (
         f"the A factors of '{pair[0].label}' and '{pair[1].label}' have a cosine of "
         f"{round(least.cosine, 2) + 0.0:.2f}{others}: going by the weights, they did not start "
-        f"from one initialisation{caution}, and {plan.semantics} sums are only right around a shared "
-        "start; exact(...) sums the updates themselves"
+        f"from one initialisation{caution}, and {plan.semantics} sums are only right around a "
+        "shared start; exact(...) sums the updates themselves"
     )
