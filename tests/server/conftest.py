@@ -151,4 +151,6 @@ def _fixtures_of_the_store() -> Any:
     return module
 
 
-postgresql = _fixtures_of_the_store().postgresql
+_store = _fixtures_of_the_store()
+postgresql = _store.postgresql
+postgresql_catalog = _store.postgresql_catalog

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isogloss.hub import AdapterHub
 from isogloss.hub.server import Limits
+from isogloss.store.models import Base
 
 # fmt: off
 FIELDS = (
@@ -86,7 +88,10 @@ QUIET = settings(
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AdapterHub]:
     database = None
     if request.param == "postgresql":
-        database = request.getfixturevalue("postgresql").new_database()
+        database = request.getfixturevalue("postgresql_catalog")
+        tables = ", ".join(Base.metadata.tables)
+        with psycopg.connect(database) as connection:
+            connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
     with AdapterHub.init(tmp_path / "home", database) as opened:
         yield opened
 
