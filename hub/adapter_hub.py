@@ -218,7 +218,8 @@ class AdapterHub(Exchange):
             name: of the result in the catalogue. With neither name nor output: `composed-DIGEST`.
             output: a new or empty folder, written as an ordinary PEFT adapter.
             parameters: values of the program's parameters.
-            semantics: what `+` means: `elementwise` (default) or `exact`.
+            semantics: what `+` means: `elementwise` (default), `exact`, `onesided` or
+                `peft-linear`.
             dtype: `float32`, `float16` or `bfloat16`; default that of the inputs.
             task, base, peft: what selectors mean that do not say it themselves.
             distances: between languages: `uriel` (default), `lang2vec`, or a TSV file.
@@ -261,7 +262,10 @@ class AdapterHub(Exchange):
         peft: str | None = None,
         distances: str | None = None,
     ) -> Explanation:
-        """What an expression means here and now: choices, canonical sum, size; reads no tensor.
+        """What an expression means here and now: choices, canonical sum, size, divergence.
+
+        Reads the factors of a sum that mixes them, to say how far it lies from the exact sum and
+        whether its adapters have a common start; `exact(...)` is explained without reading them.
 
         Raises:
             DslError: as `compose`.
