@@ -106,7 +106,7 @@ def _is_remote(source: str) -> bool:
     repo = source.partition("@")[0]
     if source.startswith((".", "/", "~")) or Path(source).exists():
         return False
-    from ..hub.remote_names import is_repository
+    from ..hub.remote.names import is_repository
 
     return is_repository(repo) and not Path(repo.partition("/")[0]).exists()
 

@@ -192,7 +192,7 @@ def _compose_each(
     settings: Settings, text: str, series: Series, options: dict[str, Any], as_json: bool
 ) -> int:
     """Compose a series, and return the exit code of the first failure."""
-    from ..dsl.parse import parse
+    from ..dsl.text.parse import parse
 
     parse(text)  # what is no program at all is wrong for every value: said once, and not begun
     with settings.open_hub() as hub:

@@ -11,7 +11,7 @@ from .options import Settings, Text, json_option
 from .output import Column, print_fields, print_json, print_table, print_text, print_title
 
 if TYPE_CHECKING:
-    from ..dsl.comparison import Comparison, Updates
+    from ..dsl.tensors.comparison import Comparison, Updates
     from ..hub.difference import Difference, FieldDifference
 
 _UPDATES: Final = (

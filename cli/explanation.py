@@ -20,9 +20,9 @@ from .output import Column, print_fields, print_json, print_table, print_text, p
 from .records import outdated_json, parents_json, print_outdated, print_parents
 
 if TYPE_CHECKING:
-    from ..dsl.divergence import Distance, Divergence
     from ..dsl.functions import Function
     from ..dsl.relatedness import Selection
+    from ..dsl.tensors.divergence import Distance, Divergence
     from ..hub.composition import Explanation
 
 _DISTANCES: Final = (

@@ -179,7 +179,7 @@ def _term(edge: LineageEdge, label: str, descendants: bool) -> str:
 
 
 def _amount(edge: LineageEdge) -> str:
-    from ..dsl.plan import readable
+    from ..dsl.meaning.plan import readable
 
     kept = cell(filters_text(edge.filters))
     return readable(Fraction(edge.coefficient)) + (f" [{kept}]" if kept else "")

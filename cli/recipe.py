@@ -17,7 +17,7 @@ from .options import (
 from .output import Column, cell, print_fields, print_json, print_table, print_text, print_title
 
 if TYPE_CHECKING:
-    from ..dsl.recipes import Recipe
+    from ..dsl.meaning.recipes import Recipe
 
 _TAKES: Final = {"language": "a language", "scalar": "a number"}
 

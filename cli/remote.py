@@ -13,7 +13,7 @@ from .options import Settings, Text, json_option, text_option
 from .output import Column, print_json, print_table, print_text, print_title, size
 
 if TYPE_CHECKING:
-    from ..hub.publish import Published
+    from ..hub.remote.publish import Published
 
 
 @click.command(

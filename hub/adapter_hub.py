@@ -19,13 +19,14 @@ from ..store import (
     Withdrawn,
     collect,
 )
+from .errors import OutputError
 from .exchange import Exchange
 from .home import Home, find_home
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..dsl.recipes import Recipe
+    from ..dsl.meaning.recipes import Recipe
     from .composition import Compiled, Explanation, Request
     from .difference import Difference
     from .renewal import Outdated
@@ -55,9 +56,15 @@ class AdapterHub(Exchange):
         Args:
             home: folder; default `$ISOGLOSS_HOME`, else the platform's data folder.
             database: SQLAlchemy URL; default `$ISOGLOSS_DATABASE_URL`, else SQLite in the home.
+
+        Raises:
+            OutputError, StorageError: the home or the database cannot be made.
         """
         place = find_home(home, database)
-        place.path.mkdir(parents=True, exist_ok=True)
+        try:
+            place.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the home '{place.path}': {error.strerror}") from error
         return cls(place, Catalog.create(place.database))
 
     @classmethod
@@ -165,7 +172,7 @@ class AdapterHub(Exchange):
         conditions: list[Any] = []
         if query.strip():
             from ..dsl.fields import FIELDS
-            from ..dsl.query import parse_query
+            from ..dsl.text.query import parse_query
 
             conditions.append(parse_query(query, FIELDS))
         if language is not None:
@@ -187,8 +194,8 @@ class AdapterHub(Exchange):
         Raises:
             ParseError: not a reference. NotFoundError, AmbiguousError: not exactly one version.
         """
-        from ..dsl.catalogue import find_reference
-        from ..dsl.reference import parse_reference
+        from ..dsl.meaning.catalogue import find_reference
+        from ..dsl.meaning.reference import parse_reference
 
         found = find_reference(self.catalog, parse_reference(reference))
         return self.catalog.get(found.name, found.version)
@@ -295,7 +302,7 @@ class AdapterHub(Exchange):
         Raises:
             DslError: as `compose`.
         """
-        from ..dsl.execute import state_dict
+        from ..dsl.tensors.execute import state_dict
 
         compiled = self._compile(
             _request(expression, parameters, semantics, dtype, task, base, peft, distances)
@@ -434,7 +441,7 @@ def _request(
     *context: str | None,
 ) -> Request:
     """A request of the arguments that compose, explain and state_dict share."""
-    from ..dsl.catalogue import Context
+    from ..dsl.meaning.catalogue import Context
     from .composition import Request
 
     return Request(expression, dict(parameters or {}), semantics, dtype, Context(*context))

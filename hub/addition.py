@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..dsl.algebra import inspect
-from ..dsl.configuration import config_digest
-from ..dsl.tensorfile import canonicalize, read_header
+from ..dsl.tensors.configuration import config_digest
+from ..dsl.tensors.tensorfile import canonicalize, read_header
 from ..store import Added, Blob, BlobStore, Catalog, NewVersion, VersionRecord, provenance_digest
-from .card import RemotePlace
+from .cards.card import RemotePlace
 from .composed_source import composed_version, read_lock_beside
 from .errors import IntegrityError, NameTakenError
 from .peft_folder import WEIGHTS_NAME, PeftFolder, read_folder

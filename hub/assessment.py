@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..dsl.alignment import Alignment, alignments
-from ..dsl.divergence import Divergence, divergence
-from ..dsl.plan import AdapterKey, Plan
-from ..dsl.recipe import Recipe
+from ..dsl.meaning.plan import AdapterKey, Plan
+from ..dsl.tensors.alignment import Alignment, alignments
+from ..dsl.tensors.blueprint import Recipe
+from ..dsl.tensors.divergence import Divergence, divergence
 from ..store import VersionRecord
 
 

@@ -7,11 +7,11 @@ from dataclasses import fields
 from typing import Any
 
 from ..dsl.algebra import Inspection
-from ..dsl.configuration import config_digest
 from ..dsl.errors import DslError
 from ..dsl.languages import normalize
-from ..dsl.lock import LOCK_NAME, Lock, read_lock
-from ..dsl.reference import is_adapter_name
+from ..dsl.meaning.lock import LOCK_NAME, Lock, read_lock
+from ..dsl.meaning.reference import is_adapter_name
+from ..dsl.tensors.configuration import config_digest
 from ..store import CompositionRecord, NewVersion, ParentRecord
 from .errors import IntegrityError, SourceError
 from .peft_folder import CONFIG_NAME, WEIGHTS_NAME, PeftFolder

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..dsl.catalogue import Choice, Context, label
-from ..dsl.check import check
-from ..dsl.divergence import Divergence
-from ..dsl.evaluate import Evaluation, evaluate
-from ..dsl.parse import parse
-from ..dsl.plan import AdapterKey
-from ..dsl.print import print_program
-from ..dsl.recipe import Operand, Recipe, prepare
+from ..dsl.checks.check import check
+from ..dsl.meaning.catalogue import Choice, Context, label
+from ..dsl.meaning.evaluate import Evaluation, evaluate
+from ..dsl.meaning.plan import AdapterKey
 from ..dsl.syntax import Program
+from ..dsl.tensors.blueprint import Operand, Recipe, prepare
+from ..dsl.tensors.divergence import Divergence
+from ..dsl.text.parse import parse
+from ..dsl.text.print import print_program
 from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
 from .assessment import distance_from_exact, with_risks
 from .cookbook import recipes_of

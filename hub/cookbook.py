@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..dsl.check import check
+from ..dsl.checks.check import check
 from ..dsl.errors import CheckError, did_you_mean, quoted
-from ..dsl.recipes import BUILT_IN_BY_NAME, Recipe, RecipeParameter, make_recipe
+from ..dsl.meaning.recipes import BUILT_IN_BY_NAME, Recipe, RecipeParameter, make_recipe
 from ..store import Catalog, RecipeRecord
 from ..store import RecipeParameter as StoredParameter
 

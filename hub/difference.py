@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..dsl.comparison import Updates, compare
-from ..dsl.configuration import effective
 from ..dsl.errors import UnsupportedError
+from ..dsl.tensors.comparison import Updates, compare
+from ..dsl.tensors.configuration import effective
 from ..store import BlobStore, VersionRecord
 from .composition import operand
 

@@ -11,9 +11,9 @@ from ..store import Added, BlobStore, Catalog, VersionRecord
 from .errors import SourceError
 
 if TYPE_CHECKING:
-    from .client import HubClient
-    from .fetched_parents import Fetch
-    from .publish import Published
+    from .remote.client import HubClient
+    from .remote.fetched_parents import Fetch
+    from .remote.publish import Published
     from .verification import Verification
 
 # As in AdapterHub, what loads torch or huggingface_hub is imported by the methods that need it.
@@ -61,8 +61,8 @@ class Exchange(ABC):
             RemoteError: the hub refuses or fails; a repeat is safe.
             IntegrityError: bytes that are not what they should be, here or there.
         """
-        from .client import HubClient
-        from .publish import Destination, publish, publish_card, rehearse
+        from .remote.client import HubClient
+        from .remote.publish import Destination, publish, publish_card, rehearse
 
         record = self.show(reference)
         destination = Destination(repo, tag, private, message)
@@ -94,10 +94,10 @@ class Exchange(ABC):
             RefusedSourceError: pickled weights. SourceError: files, or what is said of them.
             IntegrityError: bytes that are not what the hub, or the lock, says.
         """
-        from .client import HubClient
         from .provenance import Provenance, languages_given
-        from .pull import pull
-        from .remote_names import parse_remote
+        from .remote.client import HubClient
+        from .remote.names import parse_remote
+        from .remote.pull import pull
 
         facts = Provenance(
             kind=kind,
@@ -126,8 +126,8 @@ class Exchange(ABC):
         """
         if not fetch:
             return self._prove(target, None)
-        from .client import HubClient
-        from .fetched_parents import fetched_parents
+        from .remote.client import HubClient
+        from .remote.fetched_parents import fetched_parents
 
         with fetched_parents(self.catalog, client or HubClient()) as get:
             return self._prove(target, get)

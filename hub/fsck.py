@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..dsl.configuration import config_digest
+from ..dsl.tensors.configuration import config_digest
 from ..store import BlobStore, Catalog, Examination, examine
 
 

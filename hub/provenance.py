@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dsl.languages import normalize
-from ..dsl.reference import is_adapter_name
-from .card import PROVENANCE_FIELD
+from ..dsl.meaning.reference import is_adapter_name
+from .cards.card import PROVENANCE_FIELD
 from .errors import SourceError
 from .peft_folder import CONFIG_NAME, PeftFolder
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..dsl.catalogue import Context, label
 from ..dsl.errors import DslError
-from ..dsl.evaluate import Evaluation
-from ..dsl.lock import Lock, lock_from_json
-from ..dsl.parse import parse
-from ..dsl.plan import AdapterKey, Plan, Term, readable
+from ..dsl.meaning.catalogue import Context, label
+from ..dsl.meaning.evaluate import Evaluation
+from ..dsl.meaning.lock import Lock, lock_from_json
+from ..dsl.meaning.plan import AdapterKey, Plan, Term, readable
+from ..dsl.text.parse import parse
 from ..store import Catalog, VersionRecord
 from .composition import Request, resolve_request
 from .errors import SourceError

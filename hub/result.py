@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..dsl.algebra import inspect
-from ..dsl.configuration import config_digest
-from ..dsl.execute import execute
-from ..dsl.lock import LOCK_NAME, Lock, LockedAdapter
-from ..dsl.plan import AdapterKey
-from ..dsl.recipe import Recipe
-from ..dsl.reference import is_adapter_name
-from ..dsl.tensorfile import read_header
+from ..dsl.meaning.lock import LOCK_NAME, Lock, LockedAdapter
+from ..dsl.meaning.plan import AdapterKey
+from ..dsl.meaning.reference import is_adapter_name
+from ..dsl.tensors.blueprint import Recipe
+from ..dsl.tensors.configuration import config_digest
+from ..dsl.tensors.execute import execute
+from ..dsl.tensors.tensorfile import read_header
 from ..store import (
     BlobStore,
     Catalog,
@@ -27,13 +27,13 @@ from ..store import (
     VersionRecord,
 )
 from .assessment import distance_in_words, with_risks
-from .card import CardFacts, write_card
+from .cards.card import CardFacts, write_card
+from .cards.licenses import license_of
 from .composition import Compiled, parent_records
 from .errors import OutputError, SourceError
-from .licenses import license_of
 from .output_folder import new_folder
 from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
-from .places import place_of_version, places_of
+from .remote.places import place_of_version, places_of
 
 
 @dataclass(frozen=True, slots=True)

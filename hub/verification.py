@@ -6,17 +6,17 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dsl.catalogue import label
-from ..dsl.configuration import config_digest
 from ..dsl.errors import DslError
-from ..dsl.execute import execute
-from ..dsl.lock import LOCK_NAME, Lock, LockedAdapter, lock_from_json, read_lock
-from ..dsl.plan import AdapterKey
-from ..dsl.recipe import Operand, prepare
+from ..dsl.meaning.catalogue import label
+from ..dsl.meaning.lock import LOCK_NAME, Lock, LockedAdapter, lock_from_json, read_lock
+from ..dsl.meaning.plan import AdapterKey
+from ..dsl.tensors.blueprint import Operand, prepare
+from ..dsl.tensors.configuration import config_digest
+from ..dsl.tensors.execute import execute
 from ..store import BlobError, BlobStore, Catalog, UnknownVersionError, VersionRecord
 from .composition import operand
 from .errors import IntegrityError, SourceError
-from .fetched_parents import Fetch
+from .remote.fetched_parents import Fetch
 
 
 @dataclass(frozen=True, slots=True)

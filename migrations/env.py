@@ -10,8 +10,8 @@ import os
 
 from alembic import context
 from alembic.util import CommandError
-from isogloss.store.database import Database
-from isogloss.store.models import Base
+from isogloss.store.sql.database import Database
+from isogloss.store.sql.models import Base
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 

@@ -3,7 +3,6 @@
 from .blobs import Blob, BlobStore, BlobWriter
 from .catalog import Catalog
 from .collection import GRACE, Collected, collect
-from .conditions import COLUMNS, EVERYTHING, Condition
 from .errors import (
     BlobError,
     DamagedCatalogError,
@@ -34,8 +33,7 @@ from .records import (
     VersionRecord,
     Withdrawn,
 )
-from .repositories import Repositories
-from .repository_records import (
+from .repositories.records import (
     Change,
     CommitRecord,
     FileRecord,
@@ -43,7 +41,9 @@ from .repository_records import (
     RepositoryRecord,
     Snapshot,
 )
-from .revisions import SCHEMA_REVISION
+from .repositories.repository import Repositories
+from .sql.conditions import COLUMNS, EVERYTHING, Condition
+from .sql.revisions import SCHEMA_REVISION
 
 __all__ = [
     "COLUMNS",

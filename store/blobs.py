@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from .errors import BlobError
-from .failures import in_words
+from .sql.failures import in_words
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20

@@ -12,23 +12,23 @@ from typing import Self
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from .conditions import EVERYTHING, Condition, to_sql
-from .database import PATIENCE_SECONDS, Database
 from .errors import QueryError, RecordError
 from .evaluations import Evaluations
 from .integrity import read_problems
 from .lineage import Lineage, read_lineage
-from .models import Adapter, Composition, Version, Withdrawal
-from .models_repositories import RepositoryFile
 from .provenance import provenance_digest
 from .publications import Publications
-from .reading import digest_prefix, order_by, read_version, read_versions, unknown_version
 from .recipes import Recipes
 from .records import Added, NewVersion, VersionRecord, Withdrawn, check_text
-from .repositories import Repositories, referenced_digests
-from .revisions import check_revision
-from .rows import is_latest, select_versions, version_record
-from .writing import add_version, withdraw_version
+from .repositories.repository import Repositories, referenced_digests
+from .repositories.tables import RepositoryFile
+from .sql.conditions import EVERYTHING, Condition, to_sql
+from .sql.database import PATIENCE_SECONDS, Database
+from .sql.models import Adapter, Composition, Version, Withdrawal
+from .sql.reading import digest_prefix, order_by, read_version, read_versions, unknown_version
+from .sql.revisions import check_revision
+from .sql.rows import is_latest, select_versions, version_record
+from .sql.writing import add_version, withdraw_version
 
 _BATCH = 100
 

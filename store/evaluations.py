@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from .database import Database
-from .models import Evaluation
-from .reading import read_version
 from .records import check_text
+from .sql.database import Database
+from .sql.models import Evaluation
+from .sql.reading import read_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from .errors import RecordError
-from .models import Version
 from .provenance import provenance_digest
 from .records import NewVersion
-from .rows import select_versions, version_record
+from .sql.models import Version
+from .sql.rows import select_versions, version_record
 
 
 def read_problems(session: Session) -> list[str]:

@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
-from .models import Parent, Version
-from .reading import read_version, read_versions
 from .records import VersionRecord
-from .rows import version_record
+from .sql.models import Parent, Version
+from .sql.reading import read_version, read_versions
+from .sql.rows import version_record
 
 
 @dataclass(frozen=True, slots=True, order=True)

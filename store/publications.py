@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from .database import Database
-from .models import Publication, Version
-from .reading import read_version
 from .records import check_text
+from .sql.database import Database
+from .sql.models import Publication, Version
+from .sql.reading import read_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from sqlalchemy import false, func, select, update
 from sqlalchemy.orm import Session
 
-from .columns import CodePointOrder
-from .database import Database
 from .errors import RecordError, UnknownVersionError, did_you_mean
-from .models import Recipe
 from .records import check_name, check_text
+from .sql.columns import CodePointOrder
+from .sql.database import Database
+from .sql.models import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
-from .database import PATIENCE_SECONDS, Database
 from .errors import NoCatalogError, SchemaError
-from .failures import in_words
-from .models import Base
-from .revisions import SCHEMA_REVISION, SCHEMA_REVISIONS, check_revision, current_revision
+from .sql.database import PATIENCE_SECONDS, Database
+from .sql.failures import in_words
+from .sql.models import Base
+from .sql.revisions import SCHEMA_REVISION, SCHEMA_REVISIONS, check_revision, current_revision
 
 _ADVISORY_LOCK = 0x150611055
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..tensorfile import Header
+from ..tensors.tensorfile import Header
 from . import adalora, ia3, lora, vera
 from .generic import counted
 from .interface import Algebra, Inspection, Operand

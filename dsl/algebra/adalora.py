@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
-from ..tensorfile import Header
+from ..tensors.tensorfile import Header
 from .adalora_layout import FACTORS, AdaLoraSettings, factors_of, kept_ranks, rank_of, settings_of
 from .fields import require_semantics
 from .generic import counted

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
-from ..tensorfile import Header, TensorEntry
+from ..tensors.tensorfile import Header, TensorEntry
 from .lora_layout import check_targets
 from .modules import Tensors, find
 from .replaced import Replaced, replaced_alone

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..configuration import INITIALISATION_FIELDS, NEUTRAL_FIELDS
 from ..errors import IncompatibleError, UnsupportedError, quoted
+from ..tensors.configuration import INITIALISATION_FIELDS, NEUTRAL_FIELDS
 from .interface import Operand
 
 COMMON_FIELDS: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..tensorfile import Header
+from ..tensors.tensorfile import Header
 from .interface import Inspection
 
 DTYPE_NAMES: Final[Mapping[str, str]] = {

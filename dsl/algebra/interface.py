@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import quoted
-from ..plan import AdapterKey, Term
-from ..tensorfile import Header, TensorEntry
+from ..meaning.plan import AdapterKey, Term
+from ..tensors.tensorfile import Header, TensorEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import IncompatibleError, UnsupportedError, quoted
-from ..tensorfile import Header
+from ..tensors.tensorfile import Header
 from .generic import counted
 from .interface import ComposedTensor, Composition, FactorPair, Inspection, Operand, Summand
 from .lora_fields import changes_layout, refusal

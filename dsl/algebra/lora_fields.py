@@ -14,8 +14,8 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any, Final
 
-from ..configuration import changes_base
 from ..errors import IncompatibleError, quoted
+from ..tensors.configuration import changes_base
 from .fields import COMMON_FIELDS, Refusal, unknown_fields, unknown_refusal
 from .replaced import REPLACING_FIELDS
 from .scaling import Scaling

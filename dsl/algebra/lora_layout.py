@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
-from ..tensorfile import Header, TensorEntry
+from ..tensors.tensorfile import Header, TensorEntry
 from .interface import FactorPair
 from .lora_fields import LoraSettings, settings
 from .modules import PREFIX

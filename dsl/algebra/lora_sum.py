@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Final
 
 from ..errors import IncompatibleError, quoted
-from ..tensorfile import DTYPE_BYTES, TensorEntry
+from ..tensors.tensorfile import DTYPE_BYTES, TensorEntry
 from .interface import Block, Column, ComposedTensor, FactorSum, Operand, Piece
 from .lora_layout import EMBEDDINGS, SUFFIXES, Factors
 from .lora_rules import Rule

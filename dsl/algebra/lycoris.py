@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
-from ..tensorfile import Header
+from ..tensors.tensorfile import Header
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
 from .interface import Composition, FactorPair, Inspection, Operand, Summand

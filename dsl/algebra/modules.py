@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final, TypeAlias
 
 from ..errors import IncompatibleError, quoted
-from ..tensorfile import Header, TensorEntry
+from ..tensors.tensorfile import Header, TensorEntry
 from .interface import Block, Column, ComposedTensor, Operand, Piece, Summand, keeps
 
 PREFIX: Final = "base_model.model."

@@ -15,8 +15,8 @@ from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
 from ..errors import IncompatibleError, quoted
-from ..plan import readable
-from ..tensorfile import TensorEntry
+from ..meaning.plan import readable
+from ..tensors.tensorfile import TensorEntry
 from .interface import ComposedTensor, Summand
 from .modules import PREFIX, Member, Part, Tensors, added, parts_at, require_equal_shapes
 from .scaling import float32

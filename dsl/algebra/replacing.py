@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import IncompatibleError
-from ..tensorfile import Header, TensorEntry
+from ..tensors.tensorfile import Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
 from .interface import Composition, FactorPair, Inspection, Operand, Summand

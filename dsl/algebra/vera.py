@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
-from ..tensorfile import DTYPE_BYTES, Header, TensorEntry
+from ..tensors.tensorfile import DTYPE_BYTES, Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
 from .interface import ComposedTensor, Composition, FactorPair, Inspection, Operand, Summand

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 
-from ...dsl.lock import LOCK_NAME, lock_from_json
+from ...dsl.meaning.lock import LOCK_NAME, lock_from_json
 from ...store import (
     Catalog,
     CommitRecord,
@@ -24,9 +24,9 @@ from ...store import (
     VersionRecord,
 )
 from ...store.errors import did_you_mean
-from ...store.git_objects import blob_oid, commit_oid, pointer, tree_oids
-from ...store.repository_records import MAIN
-from ..card import CardFacts, write_card
+from ...store.repositories.git_objects import blob_oid, commit_oid, pointer, tree_oids
+from ...store.repositories.records import MAIN
+from ..cards.card import CardFacts, write_card
 from ..peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from .sources import Edition
 

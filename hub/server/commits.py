@@ -12,7 +12,7 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from ...store import BlobError, Change, FileRecord
-from ...store.repository_records import MAIN, check_path
+from ...store.repositories.records import MAIN, check_path
 from .administration import store_content
 from .call import Call, answer, count_field, json_object, read_pieces, text_field
 from .catalogued import large_file

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ...dsl.catalogue import Context
 from ...dsl.errors import DslError
+from ...dsl.meaning.catalogue import Context
 from ...store import (
     BlobError,
     Change,
@@ -30,7 +30,7 @@ from ...store import (
     UnknownRepositoryError,
     UnknownRevisionError,
 )
-from ...store.repository_records import MAIN, RepositoryRecord
+from ...store.repositories.records import MAIN, RepositoryRecord
 from ..adapter_hub import AdapterHub
 from ..composition import Compiled, Request, compile_request
 from ..peft_folder import CARD_NAME

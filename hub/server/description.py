@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store import FileRecord
-from ...store.git_objects import pointer
+from ...store.repositories.git_objects import pointer
 from ..peft_folder import CONFIG_NAME
 from .call import instant
 from .card import CARD_NAME, card_data

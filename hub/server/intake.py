@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 from ...dsl.errors import DslError
-from ...dsl.lock import LOCK_NAME
+from ...dsl.meaning.lock import LOCK_NAME
 from ...store import Snapshot, StoreError, UnknownVersionError
 from ..addition import add_folder
-from ..card import RemotePlace
+from ..cards.card import RemotePlace
 from ..errors import HubError
 from ..peft_folder import CARD_NAME, CONFIG_NAME, TOKENIZER_NAME, TRAINER_STATE_NAME, WEIGHTS_NAME
 from ..provenance import Provenance

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ...store import StoreError
-from ...store.repository_records import MAIN
+from ...store.repositories.records import MAIN
 from .call import Call, answer, page
 from .description import describe
 from .errors import Refusal

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...store.failures import in_words
+from ...store.sql.failures import in_words
 from .errors import Refusal
 
 _PIECE_BYTES = 1 << 20

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 from starlette.responses import Response
 
 from ...store import FileRecord
-from ...store.git_objects import tree_oids
-from ...store.repository_records import MAIN
+from ...store.repositories.git_objects import tree_oids
+from ...store.repositories.records import MAIN
 from .call import Call, answer, instant, page, text_field
 from .card import card_problem
 from .description import describe, entry

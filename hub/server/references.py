@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from ...store.repository_records import MAIN
+from ...store.repositories.records import MAIN
 from .call import Call, answer, text_field
 from .errors import Refusal
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...dsl.reference import is_adapter_name
+from ...dsl.meaning.reference import is_adapter_name
 from .access import Account
 from .errors import SettingsError
 

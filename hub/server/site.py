@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...dsl.reference import is_adapter_name
+from ...dsl.meaning.reference import is_adapter_name
 from ...store import BlobStore, Catalog, UnknownRepositoryError
 from ..adapter_hub import AdapterHub
 from .access import Visitor

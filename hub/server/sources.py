@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...store import BlobStore, Catalog, CommitRecord, FileRecord, RefRecord, Snapshot
-from ...store.repository_records import RepositoryRecord
+from ...store.repositories.records import RepositoryRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from ...store import BlobWriter, FileRecord
-from ...store.repository_records import check_path
+from ...store.repositories.records import check_path
 from .call import Call, answer, count_field, list_field, read_pieces, text_field
 from .errors import Refusal
 from .parts import Parts

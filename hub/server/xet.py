@@ -14,7 +14,7 @@ from typing import Any
 import anyio.to_thread
 from starlette.responses import Response
 
-from ...store.failures import in_words
+from ...store.sql.failures import in_words
 from .call import Call, answer, read_pieces
 from .errors import Refusal
 from .parts import PartWriter

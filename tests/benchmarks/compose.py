@@ -47,7 +47,7 @@ def modules() -> list[str]:
 
 def make_adapters(folder: Path) -> None:
     import torch
-    from isogloss.dsl.tensorfile import canonicalize
+    from isogloss.dsl.tensors.tensorfile import canonicalize
     from safetensors.torch import save_file
 
     for number in range(ADAPTERS):
@@ -92,9 +92,9 @@ def plain(folder: Path) -> Callable[[], object]:
 def isogloss(folder: Path) -> Callable[[], object]:
     """Check, compose, hash and write."""
     import torch  # noqa: F401
-    from isogloss.dsl.execute import execute
-    from isogloss.dsl.plan import AdapterKey, Plan, Term
-    from isogloss.dsl.recipe import Operand, prepare
+    from isogloss.dsl.meaning.plan import AdapterKey, Plan, Term
+    from isogloss.dsl.tensors.blueprint import Operand, prepare
+    from isogloss.dsl.tensors.execute import execute
 
     keys = [AdapterKey(f"{n:064x}", "0" * 64) for n in range(ADAPTERS)]
     plan = Plan(

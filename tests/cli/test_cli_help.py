@@ -11,8 +11,8 @@ import pytest
 from isogloss.cli.main import COMMANDS, Entry, main
 from isogloss.cli.options import DTYPES, SEMANTICS
 from isogloss.dsl.fields import FIELDS
-from isogloss.dsl.semantics import DEFAULT_SEMANTICS
-from isogloss.dsl.semantics import SEMANTICS as PLANNED
+from isogloss.dsl.meaning.semantics import DEFAULT_SEMANTICS
+from isogloss.dsl.meaning.semantics import SEMANTICS as PLANNED
 
 
 def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

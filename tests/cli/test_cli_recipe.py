@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from isogloss.dsl.recipes import BUILT_IN
+from isogloss.dsl.meaning.recipes import BUILT_IN
 
 if TYPE_CHECKING:
     from .conftest import Invoke

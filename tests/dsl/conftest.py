@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import torch
-from isogloss.dsl.configuration import config_digest
-from isogloss.dsl.execute import execute
-from isogloss.dsl.plan import AdapterKey, LinearForm, ModuleFilter, Plan, collect
-from isogloss.dsl.recipe import Operand, Recipe, prepare
-from isogloss.dsl.tensorfile import canonicalize
+from isogloss.dsl.meaning.plan import AdapterKey, LinearForm, ModuleFilter, Plan, collect
+from isogloss.dsl.tensors.blueprint import Operand, Recipe, prepare
+from isogloss.dsl.tensors.configuration import config_digest
+from isogloss.dsl.tensors.execute import execute
+from isogloss.dsl.tensors.tensorfile import canonicalize
 from torch import nn
 
 

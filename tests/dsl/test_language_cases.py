@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from isogloss.dsl.check import check
+from isogloss.dsl.checks.check import check
 from isogloss.dsl.errors import DslError
-from isogloss.dsl.parse import parse
-from isogloss.dsl.print import print_expression, print_program
-from isogloss.dsl.query import parse_query
 from isogloss.dsl.syntax import (
     AllLanguages,
     Call,
@@ -26,6 +23,9 @@ from isogloss.dsl.syntax import (
     Sum,
     Tag,
 )
+from isogloss.dsl.text.parse import parse
+from isogloss.dsl.text.print import print_expression, print_program
+from isogloss.dsl.text.query import parse_query
 
 FOLDER = Path(__file__).parent.parent / "cases"
 CASES: dict[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ import pytest
 from isogloss.dsl import errors
 from isogloss.dsl.errors import CheckError, DslError, ParseError, Span, did_you_mean, quoted
 from isogloss.dsl.number import fraction_text
-from isogloss.dsl.parse import parse
+from isogloss.dsl.text.parse import parse
 
 
 def shown(source: str, start: int, end: int) -> list[str]:

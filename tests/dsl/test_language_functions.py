@@ -3,13 +3,13 @@
 import re
 
 import pytest
-from isogloss.dsl.arguments import bind_arguments
-from isogloss.dsl.check import check
+from isogloss.dsl.checks.arguments import bind_arguments
+from isogloss.dsl.checks.check import check
 from isogloss.dsl.errors import CheckError
 from isogloss.dsl.functions import FUNCTION_BY_NAME, FUNCTIONS, Function
-from isogloss.dsl.parse import parse
-from isogloss.dsl.print import print_expression
 from isogloss.dsl.syntax import Call
+from isogloss.dsl.text.parse import parse
+from isogloss.dsl.text.print import print_expression
 
 
 def bound(text: str) -> dict[str, tuple[str, ...]]:

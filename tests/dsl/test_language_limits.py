@@ -1,13 +1,13 @@
 """Texts that are too large, too deep or too long: refused at once, or parsed without recursion."""
 
 import pytest
-from isogloss.dsl.check import check
+from isogloss.dsl.checks.check import check
 from isogloss.dsl.errors import LimitError, ParseError
 from isogloss.dsl.limits import LANGUAGE_TURNS, Limits
-from isogloss.dsl.parse import parse
-from isogloss.dsl.print import print_program
-from isogloss.dsl.query import parse_query
 from isogloss.dsl.syntax import Selector, Sum
+from isogloss.dsl.text.parse import parse
+from isogloss.dsl.text.print import print_program
+from isogloss.dsl.text.query import parse_query
 
 
 @pytest.mark.parametrize(

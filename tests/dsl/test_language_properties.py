@@ -6,15 +6,12 @@ from fractions import Fraction
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from isogloss.dsl.check import Checked, check
+from isogloss.dsl.checks.check import Checked, check
 from isogloss.dsl.errors import DslError, Span
 from isogloss.dsl.fields import FIELDS
 from isogloss.dsl.languages import normalize
 from isogloss.dsl.limits import Limits
 from isogloss.dsl.number import decimal_text
-from isogloss.dsl.parse import parse
-from isogloss.dsl.print import print_program
-from isogloss.dsl.query import parse_query
 from isogloss.dsl.syntax import (
     AllLanguages,
     Argument,
@@ -38,6 +35,9 @@ from isogloss.dsl.syntax import (
     Tag,
     Text,
 )
+from isogloss.dsl.text.parse import parse
+from isogloss.dsl.text.print import print_program
+from isogloss.dsl.text.query import parse_query
 
 NOWHERE = Span(0, 0)
 PATIENT = settings(max_examples=150, deadline=None)

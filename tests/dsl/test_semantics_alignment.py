@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from isogloss.dsl import gram
-from isogloss.dsl.alignment import Alignment, alignments
-from isogloss.dsl.plan import ModuleFilter
+from isogloss.dsl.meaning.plan import ModuleFilter
+from isogloss.dsl.tensors import gram
+from isogloss.dsl.tensors.alignment import Alignment, alignments
 from safetensors.torch import load_file, save_file
 
 ALL = ["layers.0.q", "layers.0.v", "layers.1.q", "layers.1.v", "conv", "embed", "grouped", "q"]

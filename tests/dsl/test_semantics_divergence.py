@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from isogloss.dsl import gram
-from isogloss.dsl.comparison import Comparison, compare
-from isogloss.dsl.divergence import Distance, divergence
 from isogloss.dsl.errors import IncompatibleError, UnsupportedError
-from isogloss.dsl.plan import ModuleFilter, by_layer
+from isogloss.dsl.meaning.plan import ModuleFilter, by_layer
+from isogloss.dsl.tensors import gram
+from isogloss.dsl.tensors.comparison import Comparison, compare
+from isogloss.dsl.tensors.divergence import Distance, divergence
 from safetensors.torch import load_file, save_file
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from isogloss.dsl.algebra.lora_rules import RULES
 from isogloss.dsl.algebra.scaling import Scaling
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.plan import ModuleFilter
+from isogloss.dsl.meaning.plan import ModuleFilter
 from safetensors.torch import load_file
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True)

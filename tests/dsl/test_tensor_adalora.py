@@ -9,7 +9,7 @@ import pytest
 import torch
 from isogloss.dsl.algebra import inspect
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.tensorfile import read_header
+from isogloss.dsl.tensors.tensorfile import read_header
 from safetensors.torch import load_file
 
 TARGETS = {

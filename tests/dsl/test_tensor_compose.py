@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isogloss.dsl.algebra.scaling import Scaling, float32
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.execute import state_dict
-from isogloss.dsl.plan import ModuleFilter
+from isogloss.dsl.meaning.plan import ModuleFilter
+from isogloss.dsl.tensors.execute import state_dict
 from safetensors.torch import load_file
 
 FEW = settings(max_examples=15, deadline=None, derandomize=True)

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isogloss.dsl.algebra.interface import Block, Column, ComposedTensor, Piece
 from isogloss.dsl.errors import UnsupportedError, WeightsError
-from isogloss.dsl.execute import execute, state_dict
-from isogloss.dsl.kernels import CHUNK_ELEMENTS, first_not_finite
-from isogloss.dsl.recipe import DTYPES, Recipe
-from isogloss.dsl.schedule import cut, join
-from isogloss.dsl.tensorfile import header_bytes, read_header
+from isogloss.dsl.tensors.blueprint import DTYPES, Recipe
+from isogloss.dsl.tensors.execute import execute, state_dict
+from isogloss.dsl.tensors.kernels import CHUNK_ELEMENTS, first_not_finite
+from isogloss.dsl.tensors.schedule import cut, join
+from isogloss.dsl.tensors.tensorfile import header_bytes, read_header
 from safetensors.torch import load, save_file
 
 NAMES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -292,9 +292,9 @@ def test_state_dict_holds_tensors_of_their_own(tmp_path: Path) -> None:
 MEASURE = """
 import pathlib, sys
 import torch
-from isogloss.dsl.execute import execute
+from isogloss.dsl.tensors.execute import execute
 from isogloss.dsl.algebra.interface import Block, Column, ComposedTensor, Piece
-from isogloss.dsl.recipe import Recipe
+from isogloss.dsl.tensors.blueprint import Recipe
 
 def peak():
     status = pathlib.Path("/proc/self/status").read_text()

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isogloss.dsl.errors import WeightsError
-from isogloss.dsl.tensorfile import (
+from isogloss.dsl.tensors.tensorfile import (
     DTYPE_BYTES,
     canonicalize,
     header_bytes,

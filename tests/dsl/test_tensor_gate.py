@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from isogloss.dsl.errors import CheckError, IncompatibleError, UnsupportedError, WeightsError
-from isogloss.dsl.plan import Plan, Term
-from isogloss.dsl.recipe import prepare
+from isogloss.dsl.meaning.plan import Plan, Term
+from isogloss.dsl.tensors.blueprint import prepare
 from torch import nn
 
 LINEAR = ["layers.0.q", "layers.0.v", "layers.1.q", "layers.1.v"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from isogloss.dsl.algebra import Inspection, inspect
-from isogloss.dsl.configuration import config_digest, effective
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.tensorfile import read_header
+from isogloss.dsl.tensors.configuration import config_digest, effective
+from isogloss.dsl.tensors.tensorfile import read_header
 from safetensors.torch import load_file, save_file
 
 LINEAR = ("layers.0.q", "layers.0.v", "layers.1.q", "layers.1.v")

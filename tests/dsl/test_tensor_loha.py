@@ -8,7 +8,7 @@ import pytest
 import torch
 from isogloss.dsl.algebra import inspect
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.tensorfile import read_header
+from isogloss.dsl.tensors.tensorfile import read_header
 from safetensors.torch import load_file
 
 # PEFT has no LoHa for GPT-2, whose layers are Conv1D.

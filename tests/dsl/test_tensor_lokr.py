@@ -10,8 +10,8 @@ import pytest
 import torch
 from isogloss.dsl.algebra import inspect
 from isogloss.dsl.errors import IncompatibleError, UnsupportedError
-from isogloss.dsl.plan import ModuleFilter
-from isogloss.dsl.tensorfile import read_header
+from isogloss.dsl.meaning.plan import ModuleFilter
+from isogloss.dsl.tensors.tensorfile import read_header
 from safetensors.torch import load_file
 
 # Both halves whole, W2 factored, and both factored.

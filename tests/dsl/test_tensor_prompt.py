@@ -8,8 +8,8 @@ import pytest
 import torch
 from isogloss.dsl.algebra import inspect
 from isogloss.dsl.errors import IncompatibleError, UnsupportedError
-from isogloss.dsl.plan import ModuleFilter
-from isogloss.dsl.tensorfile import read_header
+from isogloss.dsl.meaning.plan import ModuleFilter
+from isogloss.dsl.tensors.tensorfile import read_header
 from safetensors.torch import load_file, save_file
 
 TASKS = {"llama": "CAUSAL_LM", "t5": "SEQ_2_SEQ_LM", "gpt2": "CAUSAL_LM"}

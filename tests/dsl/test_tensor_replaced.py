@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.plan import ModuleFilter
+from isogloss.dsl.meaning.plan import ModuleFilter
 from safetensors.torch import load_file
 
 NO_HEAD = ModuleFilter(modules="^(?!.*lm_head$)")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from isogloss.dsl.algebra import inspect
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.plan import ModuleFilter
-from isogloss.dsl.tensorfile import read_header
+from isogloss.dsl.meaning.plan import ModuleFilter
+from isogloss.dsl.tensors.tensorfile import read_header
 
 # PEFT says so of every layer norm that it wraps.
 pytestmark = pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")

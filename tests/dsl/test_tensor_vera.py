@@ -8,8 +8,8 @@ import pytest
 import torch
 from isogloss.dsl.algebra import inspect
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.plan import ModuleFilter
-from isogloss.dsl.tensorfile import read_header
+from isogloss.dsl.meaning.plan import ModuleFilter
+from isogloss.dsl.tensors.tensorfile import read_header
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:Specified to not (load|save) vera_A:UserWarning")

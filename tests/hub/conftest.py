@@ -19,7 +19,7 @@ from isogloss.hub import AdapterHub
 from isogloss.hub.server import Account, Settings, configure, create_app
 
 if TYPE_CHECKING:
-    from isogloss.hub.client import HubClient
+    from isogloss.hub.remote.client import HubClient
 
 TOKEN = "hf_ann-writes"
 READ_TOKEN = "hf_bob-reads"
@@ -209,6 +209,6 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyHu
 @pytest.fixture
 def client(remote: FaultyHub) -> HubClient:
     """A client of that hub with the right to write, which does not wait between its tries."""
-    from isogloss.hub.client import HubClient
+    from isogloss.hub.remote.client import HubClient
 
     return HubClient(remote.url, remote.token, pause=lambda seconds: None)

@@ -13,9 +13,9 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 from isogloss.hub import AdapterHub
-from isogloss.hub.card import CardFacts, write_card
-from isogloss.hub.client import HubClient
-from isogloss.hub.markdown import code, fenced, printable
+from isogloss.hub.cards.card import CardFacts, write_card
+from isogloss.hub.cards.markdown import code, fenced, printable
+from isogloss.hub.remote.client import HubClient
 from isogloss.store import Score
 
 WriteLora = Callable[..., Path]

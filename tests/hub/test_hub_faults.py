@@ -13,7 +13,7 @@ from isogloss.hub import (
     RemoteError,
     RemoteUnavailableError,
 )
-from isogloss.hub.client import HubClient
+from isogloss.hub.remote.client import HubClient
 
 if TYPE_CHECKING:
     from .conftest import FaultyHub

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isogloss.dsl.errors import CheckError
-from isogloss.dsl.semantics import SEMANTICS, function_name
+from isogloss.dsl.meaning.semantics import SEMANTICS, function_name
 from isogloss.hub import AdapterHub
 from safetensors.torch import save_file
 

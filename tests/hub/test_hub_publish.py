@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from isogloss.dsl.lock import LOCK_NAME
+from isogloss.dsl.meaning.lock import LOCK_NAME
 from isogloss.hub import (
     AdapterHub,
     OfflineError,
@@ -16,7 +16,7 @@ from isogloss.hub import (
     RemoteUnavailableError,
     SourceError,
 )
-from isogloss.hub.client import HubClient
+from isogloss.hub.remote.client import HubClient
 from isogloss.store import Score
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from isogloss.hub import (
     RemoteNotFoundError,
     SourceError,
 )
-from isogloss.hub.client import HubClient
-from isogloss.hub.remote_names import check_paths, check_revision, is_repository, parse_remote
+from isogloss.hub.remote.client import HubClient
+from isogloss.hub.remote.names import check_paths, check_revision, is_repository, parse_remote
 from isogloss.store import UnknownVersionError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from isogloss.dsl.errors import CheckError, IncompatibleError
-from isogloss.dsl.semantics import SEMANTICS, function_name
+from isogloss.dsl.meaning.semantics import SEMANTICS, function_name
 from isogloss.hub import AdapterHub
 from safetensors.torch import load_file
 

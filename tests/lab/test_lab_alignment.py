@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from isogloss.dsl.alignment import alignments
+from isogloss.dsl.tensors.alignment import alignments
 from isogloss.hub import AdapterHub
 from isogloss.hub.composition import Request, compile_request
 from isogloss.lab.corpus import read_pairs, read_texts, shipped

@@ -16,9 +16,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from isogloss.store import Catalog, NewVersion, NoCatalogError, SchemaError, schema
-from isogloss.store.database import Database
-from isogloss.store.models import Base
-from isogloss.store.revisions import SCHEMA_REVISION, SCHEMA_REVISIONS
+from isogloss.store.sql.database import Database
+from isogloss.store.sql.models import Base
+from isogloss.store.sql.revisions import SCHEMA_REVISION, SCHEMA_REVISIONS
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import Session
 

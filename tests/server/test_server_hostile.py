@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isogloss.hub import AdapterHub
 from isogloss.hub.server import Limits
-from isogloss.store.models import Base
+from isogloss.store.sql.models import Base
 
 # fmt: off
 FIELDS = (

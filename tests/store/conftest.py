@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 from isogloss.store import Catalog, NewVersion
-from isogloss.store.models import Base
+from isogloss.store.sql.models import Base
 
 _PASSWORD = "correct-horse"
 _counter = count(1)

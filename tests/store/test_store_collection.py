@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 import pytest
 from isogloss.store import BlobError, BlobStore, Catalog, NewVersion, collect, examine
-from isogloss.store.database import Database
+from isogloss.store.sql.database import Database
 from sqlalchemy import text
 
 Make = Callable[..., NewVersion]

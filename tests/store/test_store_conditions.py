@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isogloss.dsl.fields import FIELDS
 from isogloss.store import COLUMNS, Catalog, Condition, NewVersion, QueryError
-from isogloss.store.conditions import DEEPEST_NESTING, MOST_COMPARISONS, to_sql
+from isogloss.store.sql.conditions import DEEPEST_NESTING, MOST_COMPARISONS, to_sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 Make = Callable[..., NewVersion]

@@ -18,7 +18,7 @@ from isogloss.store import (
     NoCatalogError,
     StorageError,
 )
-from isogloss.store.database import Database
+from isogloss.store.sql.database import Database
 from sqlalchemy.orm import Session
 
 Make = Callable[..., NewVersion]

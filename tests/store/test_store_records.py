@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 from isogloss.store import CompositionRecord, NewVersion, ParentRecord, RecordError
-from isogloss.store.columns import UtcDateTime
 from isogloss.store.provenance import provenance_digest
+from isogloss.store.sql.columns import UtcDateTime
 
 Make = Callable[..., NewVersion]
 

@@ -1,0 +1,1 @@
+"""What a program means in a catalogue: selectors answered, sums collected, locks written."""

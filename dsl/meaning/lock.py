@@ -1,0 +1,200 @@
+"""The lock: all that is needed to make a composition again and to prove what it was made of.
+
+It lies beside the weights as `isogloss.lock.json`. Linear semantics are exact on any machine, so
+a lock promises the result's digest, not a tolerance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+from ..errors import WeightsError
+from .catalogue import Distances
+from .plan import AdapterKey, ModuleFilter, Plan, Term
+from .semantics import SEMANTICS
+
+LOCK_NAME = "isogloss.lock.json"
+LOCK_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LockedAdapter:
+    """One adapter that took part: its content, and where it was known by which name."""
+
+    key: AdapterKey
+    name: str
+    version: int
+    base_model: str
+    source: str | None = None
+    source_revision: str | None = None
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A composition frozen: the plan, its adapters, and the digests of what came out.
+
+    Attributes:
+        expression: the program as it was written.
+        parameters: values of its parameters, as given.
+        context: what selectors meant that did not say it themselves: task, base, peft.
+        plan: the canonical sum and its semantics.
+        distances: uses of distances between languages, by which adapters were chosen or weighed.
+        dtype: of the result ("bfloat16", ...).
+        adapters: every adapter of the plan.
+        result: content of the result.
+        files: sha256 of the files beside the lock, by name.
+        tools: versions of the tools that made it.
+    """
+
+    expression: str
+    parameters: Mapping[str, str]
+    context: Mapping[str, str]
+    plan: Plan
+    distances: tuple[Distances, ...]
+    dtype: str
+    adapters: tuple[LockedAdapter, ...]
+    result: AdapterKey
+    files: Mapping[str, str]
+    tools: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """The lock as plain data, with a checksum over itself."""
+        body: dict[str, Any] = {
+            "lock_version": LOCK_VERSION,
+            "expression": self.expression,
+            "parameters": dict(self.parameters),
+            "context": dict(self.context),
+            "semantics": self.plan.semantics,
+            "canonical": self.plan.canonical,
+            "plan": self.plan.digest,
+            "terms": [_term_as_json(term) for term in self.plan.terms],
+            "adapters": [_adapter_as_json(adapter) for adapter in self.adapters],
+            "distances": [
+                asdict(one) | {"languages": list(one.languages)} for one in self.distances
+            ],
+            "dtype": self.dtype,
+            "reproducible": "bit for bit",
+            "result": {"weights": self.result.weights, "config": self.result.config},
+            "files": dict(self.files),
+            "tools": dict(self.tools),
+        }
+        return {**body, "checksum": _checksum(body)}
+
+    def text(self) -> str:
+        """The lock file's content."""
+        return json.dumps(self.as_json(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def read_lock(text: str | bytes) -> Lock:
+    """Read a lock file's content.
+
+    Raises:
+        WeightsError: not a lock, changed since it was written, or of an unknown version.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{LOCK_NAME} is not JSON: {error}") from error
+    return lock_from_json(data)
+
+
+def lock_from_json(data: object) -> Lock:
+    """The lock of its plain data.
+
+    Raises:
+        WeightsError: not a lock, changed since it was written, or of an unknown version.
+    """
+    if not isinstance(data, dict) or "lock_version" not in data:
+        raise WeightsError(f"{LOCK_NAME} does not hold a lock")
+    if data["lock_version"] != LOCK_VERSION:
+        raise WeightsError(
+            f"{LOCK_NAME} has lock_version {data['lock_version']!r}, "
+            f"this isogloss reads {LOCK_VERSION}",
+            hint="use the isogloss that wrote it, or a newer one",
+        )
+    body = {name: value for name, value in data.items() if name != "checksum"}
+    if data.get("checksum") != _checksum(body):
+        raise WeightsError(f"{LOCK_NAME} was changed after it was written: its checksum differs")
+    try:
+        lock = _lock(body)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise WeightsError(f"{LOCK_NAME} lacks or garbles a field: {error!r}") from error
+    if lock.plan.digest != body["plan"] or lock.plan.semantics not in SEMANTICS:
+        raise WeightsError(f"{LOCK_NAME} contradicts itself: its terms are not its plan")
+    return lock
+
+
+def _lock(body: Mapping[str, Any]) -> Lock:
+    return Lock(
+        expression=body["expression"],
+        parameters=dict(body["parameters"]),
+        context=dict(body["context"]),
+        plan=Plan(body["semantics"], tuple(_term(item) for item in body["terms"])),
+        distances=tuple(
+            Distances(one["rule"], one["backend"], one["version"], tuple(one["languages"]))
+            for one in body["distances"]
+        ),
+        dtype=body["dtype"],
+        adapters=tuple(_adapter(item) for item in body["adapters"]),
+        result=AdapterKey(body["result"]["weights"], body["result"]["config"]),
+        files=dict(body["files"]),
+        tools=dict(body["tools"]),
+    )
+
+
+def _term_as_json(term: Term) -> dict[str, Any]:
+    return {
+        "coefficient": str(term.coefficient),
+        "weights": term.adapter.weights,
+        "config": term.adapter.config,
+        "filters": [kept.as_json() for kept in term.filters],
+    }
+
+
+def _term(item: Mapping[str, Any]) -> Term:
+    return Term(
+        Fraction(item["coefficient"]),
+        AdapterKey(item["weights"], item["config"]),
+        filters_from_json(item["filters"]),
+    )
+
+
+def filters_from_json(items: Sequence[Mapping[str, Any]]) -> tuple[ModuleFilter, ...]:
+    """Module filters of their plain data."""
+    return tuple(ModuleFilter(**item) for item in items)
+
+
+def _adapter_as_json(adapter: LockedAdapter) -> dict[str, Any]:
+    return {
+        "weights": adapter.key.weights,
+        "config": adapter.key.config,
+        "name": adapter.name,
+        "version": adapter.version,
+        "base_model": adapter.base_model,
+        "source": adapter.source,
+        "source_revision": adapter.source_revision,
+        "license": adapter.license,
+    }
+
+
+def _adapter(item: Mapping[str, Any]) -> LockedAdapter:
+    return LockedAdapter(
+        key=AdapterKey(item["weights"], item["config"]),
+        name=item["name"],
+        version=item["version"],
+        base_model=item["base_model"],
+        source=item["source"],
+        source_revision=item["source_revision"],
+        license=item["license"],
+    )
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    plain = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(plain.encode()).hexdigest()

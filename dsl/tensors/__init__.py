@@ -1,0 +1,1 @@
+"""Tensors: files, configurations, what may be composed, and composing it."""

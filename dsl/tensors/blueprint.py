@@ -1,0 +1,132 @@
+"""From a plan to a recipe: all checks and all arithmetic that needs no tensor's value.
+
+A recipe is frozen data: which slices of which files, times what, make which tensors. Executing it
+cannot find anything wrong any more but damaged files and numbers that overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from ..algebra.interface import Block, ComposedTensor, FactorSum, Operand, Summand
+from ..errors import CheckError, did_you_mean, quoted
+from ..meaning.plan import AdapterKey, Plan
+from .gate import admit
+from .tensorfile import DTYPE_BYTES, Header, header_bytes, header_text, parse_header
+
+__all__ = ["DTYPES", "Operand", "Recipe", "prepare"]
+
+DTYPES: Final[Mapping[str, str]] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+"""The dtypes a result can have: what people write, and the format's name of it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is needed to write a composed adapter.
+
+    Args:
+        sources: the files that are read.
+        tensors: the result's tensors, sorted by name, as sums of slices of the sources.
+        config: the result's adapter_config.json.
+        rank: of the result; the largest one where modules differ, None where the type has none.
+        dtype: of all tensors of the result: float32, float16 or bfloat16.
+        size_bytes: of the result's file.
+        bytes_to_read: from the sources, headers not counted.
+        warnings: what could not be checked, one sentence each.
+        sums: how factors of the sources are mixed, module by module; empty where they are not.
+    """
+
+    sources: tuple[Path, ...]
+    tensors: tuple[ComposedTensor, ...]
+    config: Mapping[str, Any]
+    rank: int | None
+    dtype: str
+    size_bytes: int
+    bytes_to_read: int
+    warnings: tuple[str, ...]
+    sums: tuple[FactorSum, ...] = ()
+
+    def header(self) -> bytes:
+        """The beginning of the result's file: the length and the text of its header."""
+        dtype = DTYPES[self.dtype]
+        return header_bytes((tensor.name, dtype, tensor.shape) for tensor in self.tensors)
+
+
+def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | None) -> Recipe:
+    """Check that a plan can be carried out rightly, and how; reads configurations and headers.
+
+    Args:
+        plan: the canonical form.
+        operands: every adapter of the plan by its key.
+        dtype: float32, float16 or bfloat16; None for the dtype that holds all inputs' values.
+
+    Raises:
+        CheckError: no such dtype.
+        IncompatibleError: the adapters cannot be composed rightly, with what to do.
+        UnsupportedError: the semantics is not one of the adapters' type.
+        WeightsError: a file is damaged.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise CheckError(
+            f"unknown dtype {quoted(dtype)}, expected one of {', '.join(DTYPES)}",
+            hint=did_you_mean(dtype, DTYPES),
+        )
+    chosen = [operands[key] for key in plan.adapters]
+    algebra, warnings = admit(chosen)
+    headers = _headers(chosen)
+    summands = [
+        Summand(operand, header, source, tuple(t for t in plan.terms if t.adapter == operand.key))
+        for source, (operand, header) in enumerate(zip(chosen, headers, strict=True))
+    ]
+    composition = algebra.compose(plan.semantics, summands)
+    dtype = dtype or _promoted(composition.tensors)
+    names = [(tensor.name, DTYPES[dtype], tensor.shape) for tensor in composition.tensors]
+    elements = sum(prod(tensor.shape) for tensor in composition.tensors)
+    return Recipe(
+        sources=tuple(operand.path for operand in chosen),
+        tensors=composition.tensors,
+        config=composition.config,
+        rank=composition.rank,
+        dtype=dtype,
+        size_bytes=len(header_bytes(names)) + elements * DTYPE_BYTES[DTYPES[dtype]],
+        bytes_to_read=sum(_bytes_to_read(tensor.blocks) for tensor in composition.tensors),
+        warnings=warnings,
+        sums=composition.sums,
+    )
+
+
+def _headers(operands: Sequence[Operand]) -> list[Header]:
+    """Read the headers; equal ones, which adapters of one base mostly have, are parsed once."""
+    parsed: dict[tuple[bytes, int], Header] = {}
+    headers = []
+    for operand in operands:
+        text = header_text(operand.path)
+        if text not in parsed:
+            parsed[text] = parse_header(*text, operand.path)
+        headers.append(parsed[text])
+    return headers
+
+
+def _promoted(tensors: Sequence[ComposedTensor]) -> str:
+    """The smallest dtype that holds the values of all inputs."""
+    found = {
+        piece.dtype
+        for tensor in tensors
+        for block in tensor.blocks
+        for column in block.columns
+        for piece in column.pieces
+    }
+    names = {stored: name for name, stored in DTYPES.items()}
+    return names[found.pop()] if len(found) == 1 else "float32"
+
+
+def _bytes_to_read(blocks: Sequence[Block]) -> int:
+    return sum(
+        block.rows * column.width * sum(DTYPE_BYTES[piece.dtype] for piece in column.pieces)
+        for block in blocks
+        for column in block.columns
+    )

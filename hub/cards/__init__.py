@@ -1,0 +1,1 @@
+"""Model cards: their metadata, their words, and arbitrary text inside them."""
