@@ -307,7 +307,7 @@ class AdapterHub(Exchange):
         compiled = self._compile(
             _request(expression, parameters, semantics, dtype, task, base, peft, distances)
         )
-        return state_dict(compiled.recipe)
+        return state_dict(compiled.blueprint)
 
     def fsck(self) -> Examination:
         """Whether catalogue and weights agree: every blob rehashed, every reference followed."""

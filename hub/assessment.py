@@ -7,44 +7,46 @@ from dataclasses import replace
 
 from ..dsl.meaning.plan import AdapterKey, Plan
 from ..dsl.tensors.alignment import Alignment, alignments
-from ..dsl.tensors.blueprint import Recipe
+from ..dsl.tensors.blueprint import Blueprint
 from ..dsl.tensors.divergence import Divergence, divergence
 from ..store import VersionRecord
 
 
-def distance_from_exact(recipe: Recipe) -> Divergence | None:
-    """How far a recipe's result lies from the exact sum of updates; None where it is that sum.
+def distance_from_exact(blueprint: Blueprint) -> Divergence | None:
+    """How far a blueprint's result lies from the exact sum of updates; None where it is that sum.
 
     Raises:
         WeightsError: a source cannot be read.
     """
-    return divergence(recipe.sources, recipe.sums) if recipe.sums else None
+    return divergence(blueprint.sources, blueprint.sums) if blueprint.sums else None
 
 
-def distance_in_words(recipe: Recipe) -> str | None:
+def distance_in_words(blueprint: Blueprint) -> str | None:
     """The same in a sentence, for people."""
-    found = distance_from_exact(recipe)
+    found = distance_from_exact(blueprint)
     return None if found is None else found.total.words
 
 
-def with_risks(recipe: Recipe, plan: Plan, parents: Mapping[AdapterKey, VersionRecord]) -> Recipe:
-    """The recipe, with a warning where its sum mixes adapters that seem to have no common start.
+def with_risks(
+    blueprint: Blueprint, plan: Plan, parents: Mapping[AdapterKey, VersionRecord]
+) -> Blueprint:
+    """The blueprint, with a warning where its sum mixes adapters that seem to have no common start.
 
     Reads the A factors of sums of factors, and nothing of exact sums.
 
     Args:
-        recipe: a prepared plan.
-        plan: what was prepared; its adapters are the recipe's sources.
+        blueprint: a prepared plan.
+        plan: what was prepared; its adapters are the blueprint's sources.
         parents: the catalogue's records of the adapters.
 
     Raises:
         WeightsError: a source cannot be read.
     """
-    unrelated = [one for one in alignments(recipe.sources, recipe.sums) if one.unrelated]
+    unrelated = [one for one in alignments(blueprint.sources, blueprint.sums) if one.unrelated]
     if not unrelated:
-        return recipe
+        return blueprint
     records = [parents[key] for key in plan.adapters]
-    return replace(recipe, warnings=(*recipe.warnings, _warning(unrelated, records, plan)))
+    return replace(blueprint, warnings=(*blueprint.warnings, _warning(unrelated, records, plan)))
 
 
 def _warning(unrelated: Sequence[Alignment], records: Sequence[VersionRecord], plan: Plan) -> str:

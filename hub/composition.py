@@ -11,7 +11,7 @@ from ..dsl.meaning.catalogue import Choice, Context, label
 from ..dsl.meaning.evaluate import Evaluation, evaluate
 from ..dsl.meaning.plan import AdapterKey
 from ..dsl.syntax import Program
-from ..dsl.tensors.blueprint import Operand, Recipe, prepare
+from ..dsl.tensors.blueprint import Blueprint, Operand, prepare
 from ..dsl.tensors.divergence import Divergence
 from ..dsl.text.parse import parse
 from ..dsl.text.print import print_program
@@ -42,7 +42,7 @@ class Compiled:
     program: Program
     evaluation: Evaluation
     parents: Mapping[AdapterKey, VersionRecord]
-    recipe: Recipe
+    blueprint: Blueprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def compile_request(catalog: Catalog, blobs: BlobStore, request: Request) -> Com
     for key, candidate in evaluation.adapters.items():
         parents[key] = catalog.get(candidate.name, candidate.version)
     operands = {key: operand(record, blobs) for key, record in parents.items()}
-    recipe = prepare(evaluation.plan, operands, request.dtype)
-    return Compiled(request, program, evaluation, parents, recipe)
+    blueprint = prepare(evaluation.plan, operands, request.dtype)
+    return Compiled(request, program, evaluation, parents, blueprint)
 
 
 def resolve_request(catalog: Catalog, request: Request, program: Program) -> Evaluation:
@@ -116,7 +116,7 @@ def operand(record: VersionRecord, blobs: BlobStore) -> Operand:
 def explain(compiled: Compiled, renewals: tuple[Outdated, ...] = ()) -> Explanation:
     """What the compiled request means, in full."""
     plan = compiled.evaluation.plan
-    recipe = with_risks(compiled.recipe, plan, compiled.parents)
+    blueprint = with_risks(compiled.blueprint, plan, compiled.parents)
     return Explanation(
         program=print_program(compiled.program),
         choices=compiled.evaluation.choices,
@@ -124,12 +124,12 @@ def explain(compiled: Compiled, renewals: tuple[Outdated, ...] = ()) -> Explanat
         canonical=plan.canonical,
         digest=plan.digest,
         semantics=plan.semantics,
-        rank=recipe.rank,
-        dtype=recipe.dtype,
-        size_bytes=recipe.size_bytes,
-        bytes_to_read=recipe.bytes_to_read,
-        warnings=recipe.warnings,
-        divergence=distance_from_exact(recipe),
+        rank=blueprint.rank,
+        dtype=blueprint.dtype,
+        size_bytes=blueprint.size_bytes,
+        bytes_to_read=blueprint.bytes_to_read,
+        warnings=blueprint.warnings,
+        divergence=distance_from_exact(blueprint),
         renewals=renewals,
     )
 

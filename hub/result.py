@@ -14,7 +14,7 @@ from ..dsl.algebra import inspect
 from ..dsl.meaning.lock import LOCK_NAME, Lock, LockedAdapter
 from ..dsl.meaning.plan import AdapterKey
 from ..dsl.meaning.reference import is_adapter_name
-from ..dsl.tensors.blueprint import Recipe
+from ..dsl.tensors.blueprint import Blueprint
 from ..dsl.tensors.configuration import config_digest
 from ..dsl.tensors.execute import execute
 from ..dsl.tensors.tensorfile import read_header
@@ -96,7 +96,7 @@ def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Re
             "with at most one '/' between owner and name"
         )
     plan, parents = compiled.evaluation.plan, compiled.parents
-    compiled = replace(compiled, recipe=with_risks(compiled.recipe, plan, parents))
+    compiled = replace(compiled, blueprint=with_risks(compiled.blueprint, plan, parents))
     if result.output is None:
         return _into_catalogue(catalog, blobs, compiled, result, None)
     with new_folder(result.output) as folder:
@@ -115,7 +115,7 @@ def _into_folder(catalog: Catalog, folder: Path, compiled: Compiled, result: Res
             hashed.update(buffer)
             file.write(buffer)
 
-        execute(compiled.recipe, write)
+        execute(compiled.blueprint, write)
     lock = _lock(catalog, compiled, hashed.hexdigest())
     _write_beside(catalog, folder, compiled, lock, result)
     return _composed(compiled, lock, result, None, created=True, computed=True)
@@ -124,14 +124,14 @@ def _into_folder(catalog: Catalog, folder: Path, compiled: Compiled, result: Res
 def _into_catalogue(
     catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Result, folder: Path | None
 ) -> Composed:
-    plan, recipe = compiled.evaluation.plan, compiled.recipe
-    known = catalog.composed(plan.digest, recipe.dtype)
+    plan, blueprint = compiled.evaluation.plan, compiled.blueprint
+    known = catalog.composed(plan.digest, blueprint.dtype)
     reused = known is not None and blobs.contains(known.digest)
     if known is not None and reused:
         digest = known.digest
     else:
         with blobs.writer() as writer:
-            execute(recipe, writer.write)
+            execute(blueprint, writer.write)
             digest = writer.commit().digest
     lock = _lock(catalog, compiled, digest)
     if folder is not None:
@@ -145,9 +145,9 @@ def _into_catalogue(
     )
 
 
-def config_text(recipe: Recipe) -> str:
-    """The result's `adapter_config.json`, the same for the same recipe on any machine."""
-    return json.dumps(recipe.config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+def config_text(blueprint: Blueprint) -> str:
+    """The result's `adapter_config.json`, the same for the same blueprint on any machine."""
+    return json.dumps(blueprint.config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _write_beside(
@@ -157,24 +157,24 @@ def _write_beside(
     datasets = {record.dataset for record in compiled.parents.values() if record.dataset}
     facts = CardFacts(
         title=result.name or "Composed adapter",
-        base_model=str(compiled.recipe.config["base_model_name_or_path"]),
-        peft_type=str(compiled.recipe.config["peft_type"]),
-        task_type=compiled.recipe.config.get("task_type"),
+        base_model=str(compiled.blueprint.config["base_model_name_or_path"]),
+        peft_type=str(compiled.blueprint.config["peft_type"]),
+        task_type=compiled.blueprint.config.get("task_type"),
         languages=result.languages,
         license=_license(compiled, result),
         datasets=sorted(datasets),
         provenance={"kind": "composed"} | ({"task": result.task} if result.task else {}),
         places=places_of(catalog, lock),
-        distance=distance_in_words(compiled.recipe),
-        warnings=compiled.recipe.warnings,
+        distance=distance_in_words(compiled.blueprint),
+        warnings=compiled.blueprint.warnings,
     )
-    (folder / CONFIG_NAME).write_text(config_text(compiled.recipe), encoding="utf-8")
+    (folder / CONFIG_NAME).write_text(config_text(compiled.blueprint), encoding="utf-8")
     (folder / CARD_NAME).write_text(write_card(facts, lock), encoding="utf-8")
     (folder / LOCK_NAME).write_text(lock.text(), encoding="utf-8")
 
 
 def _lock(catalog: Catalog, compiled: Compiled, digest: str) -> Lock:
-    config = hashlib.sha256(config_text(compiled.recipe).encode()).hexdigest()
+    config = hashlib.sha256(config_text(compiled.blueprint).encode()).hexdigest()
     parents = sorted(compiled.parents.items())
     return Lock(
         expression=compiled.request.expression,
@@ -182,9 +182,9 @@ def _lock(catalog: Catalog, compiled: Compiled, digest: str) -> Lock:
         context=compiled.request.context.stated,
         plan=compiled.evaluation.plan,
         distances=compiled.evaluation.distances,
-        dtype=compiled.recipe.dtype,
+        dtype=compiled.blueprint.dtype,
         adapters=tuple(_locked(catalog, key, record) for key, record in parents),
-        result=AdapterKey(digest, config_digest(compiled.recipe.config)),
+        result=AdapterKey(digest, config_digest(compiled.blueprint.config)),
         files={WEIGHTS_NAME: digest, CONFIG_NAME: config},
         tools={"isogloss": version("isogloss"), "torch": version("torch")},
     )
@@ -209,11 +209,11 @@ def _license(compiled: Compiled, result: Result) -> str | None:
 
 
 def _new_version(compiled: Compiled, lock: Lock, result: Result, weights: Path) -> NewVersion:
-    recipe = compiled.recipe
-    inspection = inspect(recipe.config, read_header(weights))
+    blueprint = compiled.blueprint
+    inspection = inspect(blueprint.config, read_header(weights))
     if result.name is None:
         raise OutputError("a composed adapter needs a name to be kept in the catalogue")
-    base: Any = recipe.config["base_model_name_or_path"]
+    base: Any = blueprint.config["base_model_name_or_path"]
     tokenizers = {record.tokenizer_digest for record in compiled.parents.values()}
     return NewVersion(
         name=result.name,
@@ -222,13 +222,13 @@ def _new_version(compiled: Compiled, lock: Lock, result: Result, weights: Path) 
         languages_given=result.languages_given,
         task=result.task,
         base_model=base,
-        base_revision=recipe.config.get("revision"),
+        base_revision=blueprint.config.get("revision"),
         tokenizer_digest=tokenizers.pop() if len(tokenizers) == 1 else None,
         peft_type=inspection.peft_type,
         rank=inspection.rank,
         alpha=inspection.alpha,
         target_modules=inspection.modules,
-        config=recipe.config,
+        config=blueprint.config,
         parameters=inspection.parameters,
         dtype=inspection.dtype,
         library_versions=dict(lock.tools),
@@ -236,7 +236,7 @@ def _new_version(compiled: Compiled, lock: Lock, result: Result, weights: Path) 
         note=result.note,
         digest=lock.result.weights,
         config_digest=lock.result.config,
-        size_bytes=recipe.size_bytes,
+        size_bytes=blueprint.size_bytes,
         composition=CompositionRecord(
             expression=lock.expression,
             canonical=lock.plan.canonical,
@@ -264,11 +264,11 @@ def _composed(
         config_digest=lock.result.config,
         canonical=lock.plan.canonical,
         semantics=lock.plan.semantics,
-        rank=compiled.recipe.rank,
+        rank=compiled.blueprint.rank,
         dtype=lock.dtype,
-        size_bytes=compiled.recipe.size_bytes,
+        size_bytes=compiled.blueprint.size_bytes,
         parents=parent_records(compiled),
-        warnings=compiled.recipe.warnings,
+        warnings=compiled.blueprint.warnings,
         name=result.name,
         version=number,
         output=None if result.output is None else Path(result.output),

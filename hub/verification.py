@@ -122,17 +122,17 @@ def _made_again(catalog: Catalog, blobs: BlobStore, lock: Lock, fetch: Fetch | N
             checks.append(Check(f"fetched {adapter.name}", f"sha256 {adapter.key.weights}"))
         else:
             raise _missing(adapter)
-    recipe = prepare(lock.plan, operands, lock.dtype)
+    blueprint = prepare(lock.plan, operands, lock.dtype)
     hashed = hashlib.sha256()
-    execute(recipe, hashed.update)
+    execute(blueprint, hashed.update)
     if hashed.hexdigest() != lock.result.weights:
         raise IntegrityError(
             f"made again, the weights have sha256 {hashed.hexdigest()}, "
             f"the lock says {lock.result.weights}"
         )
-    if config_digest(recipe.config) != lock.result.config:
+    if config_digest(blueprint.config) != lock.result.config:
         raise IntegrityError(
-            f"made again, the configuration has digest {config_digest(recipe.config)}, "
+            f"made again, the configuration has digest {config_digest(blueprint.config)}, "
             f"the lock says {lock.result.config}"
         )
     checks.append(Check("made again", f"equal bit for bit, sha256 {lock.result.weights}"))

@@ -47,11 +47,12 @@ def examine(
         if progress is not None:
             progress(checked, len(versions_by_digest))
         problems += _weight_problems(blobs, digest, versions)
+    referenced = catalog.referenced_digests()
     return Examination(
         problems=tuple(problems),
         versions=sum(map(len, versions_by_digest.values())),
         checked=len(versions_by_digest),
-        unreferenced=tuple(digest for digest in stored if digest not in versions_by_digest),
+        unreferenced=tuple(digest for digest in stored if digest not in referenced),
         temporaries=tuple(temporaries),
     )
 

@@ -61,7 +61,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Summand:
-    """An operand with its header, its number among the recipe's sources, and its terms."""
+    """An operand with its header, its number among the blueprint's sources, and its terms."""
 
     operand: Operand
     header: Header

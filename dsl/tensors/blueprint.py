@@ -1,7 +1,7 @@
-"""From a plan to a recipe: all checks and all arithmetic that needs no tensor's value.
+"""From a plan to a blueprint: all checks and all arithmetic that needs no tensor's value.
 
-A recipe is frozen data: which slices of which files, times what, make which tensors. Executing it
-cannot find anything wrong any more but damaged files and numbers that overflow.
+A blueprint is frozen data: which slices of which files, times what, make which tensors.
+Executing it cannot find anything wrong any more but damaged files and numbers that overflow.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..meaning.plan import AdapterKey, Plan
 from .gate import admit
 from .tensorfile import DTYPE_BYTES, Header, header_bytes, header_text, parse_header
 
-__all__ = ["DTYPES", "Operand", "Recipe", "prepare"]
+__all__ = ["DTYPES", "Blueprint", "Operand", "prepare"]
 
 DTYPES: Final[Mapping[str, str]] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """The dtypes a result can have: what people write, and the format's name of it."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Blueprint:
     """All that is needed to write a composed adapter.
 
     Args:
@@ -56,7 +56,7 @@ class Recipe:
         return header_bytes((tensor.name, dtype, tensor.shape) for tensor in self.tensors)
 
 
-def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | None) -> Recipe:
+def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | None) -> Blueprint:
     """Check that a plan can be carried out rightly, and how; reads configurations and headers.
 
     Args:
@@ -86,7 +86,7 @@ def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | Non
     dtype = dtype or _promoted(composition.tensors)
     names = [(tensor.name, DTYPES[dtype], tensor.shape) for tensor in composition.tensors]
     elements = sum(prod(tensor.shape) for tensor in composition.tensors)
-    return Recipe(
+    return Blueprint(
         sources=tuple(operand.path for operand in chosen),
         tensors=composition.tensors,
         config=composition.config,

@@ -1,4 +1,4 @@
-"""Recipes carried out: file to file in order, in bounded memory, the same bits however it is split.
+"""Blueprints carried out: file to file in order, in bounded memory, always the same bits.
 
 The result is cut into tasks of some hundred kilobytes, which threads compute from slices of the
 sources while finished ones are written in order. Every element is computed for itself, so nothing
@@ -22,7 +22,7 @@ import torch
 
 from ..algebra.interface import Block, Piece
 from ..errors import UnsupportedError, WeightsError, quoted
-from .blueprint import DTYPES, Recipe
+from .blueprint import DTYPES, Blueprint
 from .kernels import CHUNK_ELEMENTS, TORCH_DTYPES, Workspace, first_not_finite, store
 from .schedule import Part, Task, cut, join
 from .sources import Sources
@@ -35,12 +35,12 @@ Write = Callable[[memoryview], object]
 
 
 def execute(
-    recipe: Recipe, write: Write, *, budget_bytes: int = 256 << 20, threads: int | None = None
+    blueprint: Blueprint, write: Write, *, budget_bytes: int = 256 << 20, threads: int | None = None
 ) -> None:
     """Write a composed adapter as a canonical safetensors file.
 
     Args:
-        recipe: what to compute.
+        blueprint: what to compute.
         write: takes the file's bytes in order; a buffer must not be kept after the call returns.
         budget_bytes: the most that all buffers may take; never changes the result.
         threads: how many compute; by default as many as torch uses, at most 4. Never changes the
@@ -50,23 +50,23 @@ def execute(
         WeightsError: a source is damaged, or the result would hold a NaN or an infinity.
         UnsupportedError: the budget is too small for a single step.
     """
-    blocks = join(recipe.tensors)
-    sizes = _sizes(recipe, blocks, budget_bytes, threads)
+    blocks = join(blueprint.tensors)
+    sizes = _sizes(blueprint, blocks, budget_bytes, threads)
     tasks = list(cut(blocks, sizes.task_elements))
     result = Blocks(write, sizes.block_bytes)
-    with Sources(recipe.sources) as sources:
-        result.write(memoryview(recipe.header()))
-        _Executor(recipe, sources, sizes).run(tasks, result.write)
+    with Sources(blueprint.sources) as sources:
+        result.write(memoryview(blueprint.header()))
+        _Executor(blueprint, sources, sizes).run(tasks, result.write)
     result.flush()
 
 
-def state_dict(recipe: Recipe) -> dict[str, torch.Tensor]:
+def state_dict(blueprint: Blueprint) -> dict[str, torch.Tensor]:
     """The composed tensors in memory, named as in the file.
 
     Raises:
         WeightsError: a source is damaged, or the result would hold a NaN or an infinity.
     """
-    data = bytearray(recipe.size_bytes)
+    data = bytearray(blueprint.size_bytes)
     position = 0
 
     def keep(block: memoryview) -> None:
@@ -74,8 +74,8 @@ def state_dict(recipe: Recipe) -> dict[str, torch.Tensor]:
         data[position : position + len(block)] = block
         position += len(block)
 
-    execute(recipe, keep)
-    header = parse_header(recipe.header()[8:], len(data), Path("the result"))
+    execute(blueprint, keep)
+    header = parse_header(blueprint.header()[8:], len(data), Path("the result"))
     return {
         entry.name: torch.frombuffer(
             data, dtype=TORCH_DTYPES[entry.dtype], count=entry.elements, offset=entry.start
@@ -93,10 +93,10 @@ class _Sizes:
 
 
 def _sizes(
-    recipe: Recipe, blocks: Sequence[Block], budget_bytes: int, threads: int | None
+    blueprint: Blueprint, blocks: Sequence[Block], budget_bytes: int, threads: int | None
 ) -> _Sizes:
     """Choose sizes for which all buffers together stay within the budget."""
-    width = DTYPE_BYTES[DTYPES[recipe.dtype]]
+    width = DTYPE_BYTES[DTYPES[blueprint.dtype]]
     least_chunk = max(column.width for block in blocks for column in block.columns)
     least_task = max(block.width for block in blocks)
     block = min(BLOCK_BYTES, max(64, budget_bytes // 4))
@@ -120,11 +120,11 @@ def _sizes(
 class _Executor:
     """Computes tasks in threads and writes them in order."""
 
-    def __init__(self, recipe: Recipe, sources: Sources, sizes: _Sizes) -> None:
-        self._recipe = recipe
+    def __init__(self, blueprint: Blueprint, sources: Sources, sizes: _Sizes) -> None:
+        self._blueprint = blueprint
         self._sources = sources
         self._sizes = sizes
-        self._dtype = DTYPES[recipe.dtype]
+        self._dtype = DTYPES[blueprint.dtype]
         self._size = DTYPE_BYTES[self._dtype]
         self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
 
@@ -192,13 +192,13 @@ class _Executor:
                 left += width
 
     def _not_finite(self, element: int) -> WeightsError:
-        ends = list(accumulate(prod(tensor.shape) for tensor in self._recipe.tensors))
-        name = self._recipe.tensors[bisect_right(ends, element)].name
+        ends = list(accumulate(prod(tensor.shape) for tensor in self._blueprint.tensors))
+        name = self._blueprint.tensors[bisect_right(ends, element)].name
         return WeightsError(
-            f"the result would hold a NaN or an infinity as {self._recipe.dtype} "
+            f"the result would hold a NaN or an infinity as {self._blueprint.dtype} "
             f"in tensor {quoted(name, 120)}",
             hint="a source is damaged, or the sum is too large"
-            + (": compose with --dtype float32" if self._recipe.dtype == "float16" else ""),
+            + (": compose with --dtype float32" if self._blueprint.dtype == "float16" else ""),
         )
 
 

@@ -192,8 +192,8 @@ def _assessed(catalog: Catalog, blobs: BlobStore, lock: Lock) -> dict[str, Any]:
         named = [one for one in found if (one.name, one.version) == (adapter.name, adapter.version)]
         parents[adapter.key] = (named or found)[-1]
     operands = {key: operand(parent, blobs) for key, parent in parents.items()}
-    recipe = with_risks(prepare(lock.plan, operands, lock.dtype), lock.plan, parents)
-    return {"distance": distance_in_words(recipe), "warnings": recipe.warnings}
+    blueprint = with_risks(prepare(lock.plan, operands, lock.dtype), lock.plan, parents)
+    return {"distance": distance_in_words(blueprint), "warnings": blueprint.warnings}
 
 
 def _datasets(catalog: Catalog, record: VersionRecord) -> list[str]:

@@ -91,7 +91,7 @@ class Composer:
         known = self._known(repository, tag)
         if known is not None:
             return known
-        size = compiled.recipe.size_bytes
+        size = compiled.blueprint.size_bytes
         if size > self.limits.composed_bytes:
             raise Refusal(
                 413, f"the composition has {size} bytes: {self.limits.composed_bytes} are allowed"
@@ -238,7 +238,7 @@ def _tag(compiled: Compiled) -> str:
     """
     said = [
         compiled.evaluation.plan.digest,
-        compiled.recipe.dtype,
+        compiled.blueprint.dtype,
         compiled.request.expression,
         compiled.request.context.stated,
         sorted((record.label, record.digest) for record in compiled.parents.values()),

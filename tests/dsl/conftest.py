@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from isogloss.dsl.meaning.plan import AdapterKey, LinearForm, ModuleFilter, Plan, collect
-from isogloss.dsl.tensors.blueprint import Operand, Recipe, prepare
+from isogloss.dsl.tensors.blueprint import Blueprint, Operand, prepare
 from isogloss.dsl.tensors.configuration import config_digest
 from isogloss.dsl.tensors.execute import execute
 from isogloss.dsl.tensors.tensorfile import canonicalize
@@ -179,12 +179,12 @@ class Workshop:
         """Make and take an adapter."""
         return self.operand(self.save(**settings), label, **corrections)
 
-    def recipe(
+    def prepare(
         self,
         semantics: str,
         *terms: tuple[Any, Operand] | tuple[Any, Operand, ModuleFilter],
         dtype: str | None = None,
-    ) -> Recipe:
+    ) -> Blueprint:
         """Prepare a sum; coefficients are anything that makes a Fraction."""
         return prepare(self.plan(semantics, *terms), {t[1].key: t[1] for t in terms}, dtype)
 
@@ -197,17 +197,17 @@ class Workshop:
             form.add(term, Fraction(coefficient))
         return collect(form, semantics)
 
-    def write(self, recipe: Recipe, **limits: int) -> Path:
-        """Execute a recipe into a folder that PEFT can load."""
+    def write(self, blueprint: Blueprint, **limits: int) -> Path:
+        """Execute a blueprint into a folder that PEFT can load."""
         place = self.place()
         with (place / "adapter_model.safetensors").open("wb") as out:
-            execute(recipe, out.write, **limits)
-        (place / "adapter_config.json").write_text(json.dumps(recipe.config, sort_keys=True))
+            execute(blueprint, out.write, **limits)
+        (place / "adapter_config.json").write_text(json.dumps(blueprint.config, sort_keys=True))
         return place
 
-    def digest(self, recipe: Recipe, **limits: int) -> str:
+    def digest(self, blueprint: Blueprint, **limits: int) -> str:
         digest = hashlib.sha256()
-        execute(recipe, digest.update, **limits)
+        execute(blueprint, digest.update, **limits)
         return digest.hexdigest()
 
     def load(self, place: Path, base: nn.Module | None = None) -> Any:

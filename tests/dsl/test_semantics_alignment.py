@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 ALL = ["layers.0.q", "layers.0.v", "layers.1.q", "layers.1.v", "conv", "embed", "grouped", "q"]
 
 
-def found(recipe: Any) -> dict[tuple[str, str], Alignment]:
+def found(blueprint: Any) -> dict[tuple[str, str], Alignment]:
     """The pairs by the folders of their files, whatever their order."""
-    paths = [path.parent.name for path in recipe.sources]
+    paths = [path.parent.name for path in blueprint.sources]
     return {
         (min(paths[one.first], paths[one.second]), max(paths[one.first], paths[one.second])): one
-        for one in alignments(recipe.sources, recipe.sums)
+        for one in alignments(blueprint.sources, blueprint.sums)
     }
 
 
@@ -48,7 +48,7 @@ def test_cosines_are_those_of_all_a_factors(
         workshop.adapter(f"a{n}", seed=n, r=4, target_modules=ALL, dtype=dtype)
         for n, dtype in enumerate(dtypes)
     ]
-    pairs = found(workshop.recipe(semantics, *((1, adapter) for adapter in adapters)))
+    pairs = found(workshop.prepare(semantics, *((1, adapter) for adapter in adapters)))
     assert len(pairs) == 3
     for i, one in enumerate(adapters):
         for other in adapters[i + 1 :]:
@@ -63,15 +63,15 @@ def test_only_modules_where_both_take_part_are_compared(workshop: Any) -> None:
         workshop.adapter(f"a{n}", seed=n, r=4, target_modules=ALL) for n in range(3)
     )
     early, late = ModuleFilter(first=0, last=0), ModuleFilter(first=1, last=1)
-    recipe = workshop.recipe("elementwise", (1, one, early), (1, other, late), (2, third))
-    pairs = found(recipe)
+    blueprint = workshop.prepare("elementwise", (1, one, early), (1, other, late), (2, third))
+    pairs = found(blueprint)
     folders = [operand.path.parent.name for operand in (one, other, third)]
     assert tuple(sorted(folders[:2])) not in pairs
     pair = pairs[min(folders[0], folders[2]), max(folders[0], folders[2])]
     expected = cosine(a_vector(one, "layers.0"), a_vector(third, "layers.0"))
     assert pair.cosine == pytest.approx(expected, abs=1e-5)
-    assert found(workshop.recipe("exact", (1, one), (1, other))) == {}
-    assert found(workshop.recipe("elementwise", (3, one))) == {}
+    assert found(workshop.prepare("exact", (1, one), (1, other))) == {}
+    assert found(workshop.prepare("elementwise", (3, one))) == {}
 
 
 def test_an_adapter_whose_a_is_zero_is_compared_with_nothing(workshop: Any) -> None:
@@ -81,7 +81,7 @@ def test_an_adapter_whose_a_is_zero_is_compared_with_nothing(workshop: Any) -> N
     save_file(tensors, place / "adapter_model.safetensors", metadata={"format": "pt"})
     (place / "adapter_config.json").write_text(json.dumps(one.config))
     zero = workshop.operand(place, "zero")
-    assert found(workshop.recipe("elementwise", (1, one), (1, zero))) == {}
+    assert found(workshop.prepare("elementwise", (1, one), (1, zero))) == {}
 
 
 def test_few_numbers_need_a_higher_cosine() -> None:

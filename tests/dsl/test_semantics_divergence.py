@@ -24,8 +24,8 @@ MIXING = ["elementwise", "onesided", "peft-linear"]
 COEFFICIENTS = st.fractions(-3, 3, max_denominator=20).filter(bool)
 
 
-def measured(recipe: Any) -> Any:
-    return divergence(recipe.sources, recipe.sums)
+def measured(blueprint: Any) -> Any:
+    return divergence(blueprint.sources, blueprint.sums)
 
 
 def check(distance: Distance, exact: list[torch.Tensor], result: list[torch.Tensor]) -> None:
@@ -61,9 +61,9 @@ def test_divergence_is_that_of_the_dense_updates(
         )
         for number in range(data.draw(st.integers(1, 3)))
     ]
-    found = measured(workshop.recipe(semantics, *terms))
+    found = measured(workshop.prepare(semantics, *terms))
     exact, result = (
-        workshop.updates(workshop.write(workshop.recipe(name, *terms, dtype="float32")))
+        workshop.updates(workshop.write(workshop.prepare(name, *terms, dtype="float32")))
         for name in ("exact", semantics)
     )
     assert exact.keys() == result.keys() >= {*targets}
@@ -98,7 +98,7 @@ def test_distances_of_independent_factors(
         for n in range(3)
     ]
     terms = zip(("0.6", "0.4", "-0.4"), adapters, strict=True)
-    total = measured(workshop.recipe(semantics, *terms)).total
+    total = measured(workshop.prepare(semantics, *terms)).total
     assert total.relative == pytest.approx(relative, abs=0.03)
     assert total.cosine == pytest.approx(cosine, abs=0.03)
     assert total.words == (
@@ -110,7 +110,7 @@ def test_distances_of_independent_factors(
 def test_one_whole_adapter_is_no_distance_away(workshop: Any) -> None:
     adapter = workshop.adapter("a", seed=1, lora_alpha=3, target_modules=ALL)
     for semantics in MIXING:
-        total = measured(workshop.recipe(semantics, (1, adapter))).total
+        total = measured(workshop.prepare(semantics, (1, adapter))).total
         assert (total.relative, total.difference_norm) == (0.0, 0.0)
         assert total.cosine == pytest.approx(1.0)
 
@@ -120,8 +120,8 @@ def test_shared_start_with_weights_that_sum_to_one_is_exact(workshop: Any) -> No
     one = workshop.adapter("one", seed=1, lora_alpha=8)
     other = changed(workshop, one, lambda name, tensor: tensor * (2 if "lora_B" in name else 1))
     pair = ((Fraction(1, 2), one), (Fraction(1, 2), other))
-    assert measured(workshop.recipe("elementwise", *pair)).total.relative == 0.0
-    doubled = measured(workshop.recipe("peft-linear", *pair)).total
+    assert measured(workshop.prepare("elementwise", *pair)).total.relative == 0.0
+    doubled = measured(workshop.prepare("peft-linear", *pair)).total
     assert doubled.relative == pytest.approx(1.0)
     assert doubled.cosine == pytest.approx(1.0)
 
@@ -141,15 +141,15 @@ def test_an_exact_sum_of_zero_is_said(workshop: Any) -> None:
     """Updates cancel that are not one adapter: -A and -B give the update of A and B."""
     one = workshop.adapter("one", seed=1, lora_alpha=4)
     mirrored = changed(workshop, one, lambda name, tensor: -tensor)
-    total = measured(workshop.recipe("elementwise", (1, one), (-1, mirrored))).total
+    total = measured(workshop.prepare("elementwise", (1, one), (-1, mirrored))).total
     assert (total.exact_norm, total.relative, total.cosine) == (0.0, None, None)
     assert total.difference_norm == pytest.approx(total.result_norm)
     assert total.words.startswith("The exact sum of updates is zero, and this has norm ")
-    same = measured(workshop.recipe("elementwise", (1, one), (1, mirrored))).total
+    same = measured(workshop.prepare("elementwise", (1, one), (1, mirrored))).total
     assert (same.result_norm, same.relative, same.cosine) == (0.0, 1.0, None)
     assert same.words == "This changes nothing, but the exact sum of updates is not zero."
     untrained = changed(workshop, one, lambda name, tensor: tensor * ("lora_A" in name))
-    nothing = measured(workshop.recipe("onesided", (2, untrained))).total
+    nothing = measured(workshop.prepare("onesided", (2, untrained))).total
     assert nothing == Distance(0.0, 0.0, 0.0, None, None)
     assert nothing.words == "The exact sum of updates is zero, and so is this."
 
@@ -159,10 +159,10 @@ def test_memory_is_bounded_and_parts_do_not_show(
 ) -> None:
     one = workshop.adapter("one", seed=1, r=4, target_modules=ALL)
     other = workshop.adapter("other", seed=2, r=4, target_modules=ALL)
-    recipe = workshop.recipe("elementwise", ("0.5", one), ("-0.25", other))
-    whole, compared = measured(recipe).total, compare(one, other).total
+    blueprint = workshop.prepare("elementwise", ("0.5", one), ("-0.25", other))
+    whole, compared = measured(blueprint).total, compare(one, other).total
     monkeypatch.setattr(gram, "_CHUNK_ELEMENTS", 24)
-    parts, again = measured(recipe).total, compare(one, other).total
+    parts, again = measured(blueprint).total, compare(one, other).total
     for left, right in ((whole, parts), (compared, again)):
         for name in type(left).__dataclass_fields__:
             assert getattr(left, name) == pytest.approx(getattr(right, name), rel=1e-9)
@@ -170,8 +170,8 @@ def test_memory_is_bounded_and_parts_do_not_show(
 
 def test_exact_and_modules_without_terms_have_no_divergence(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1)
-    assert workshop.recipe("exact", (1, one)).sums == ()
-    early = measured(workshop.recipe("elementwise", (2, one, ModuleFilter(first=0, last=0))))
+    assert workshop.prepare("exact", (1, one)).sums == ()
+    early = measured(workshop.prepare("elementwise", (2, one, ModuleFilter(first=0, last=0))))
     assert [layer.layer for layer in early.layers] == ["layers.0"]
     assert early.total.relative == pytest.approx(1.0)
 

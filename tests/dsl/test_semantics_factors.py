@@ -86,8 +86,8 @@ def by_peft(workshop: Any, terms: list[tuple[Fraction, Any]]) -> dict[str, torch
 def test_peft_linear_is_what_peft_does(workshop: Any, data: st.DataObject) -> None:
     """Also where ranks are patterns and targets differ, of which PEFT saves nothing loadable."""
     terms = data.draw(sums(workshop, equal_modules=False))
-    recipe = workshop.recipe("peft-linear", *terms, dtype="float32")
-    composed = load_file(workshop.write(recipe) / "adapter_model.safetensors")
+    blueprint = workshop.prepare("peft-linear", *terms, dtype="float32")
+    composed = load_file(workshop.write(blueprint) / "adapter_model.safetensors")
     expected = by_peft(workshop, terms)
     assert composed.keys() == expected.keys()
     largest = max(abs(float(c)) for c, _ in terms) * 16
@@ -107,10 +107,10 @@ def test_peft_linear_has_pefts_update(workshop: Any, rslora: bool) -> None:
     model.load_adapter(str(terms[1][1].path.parent), adapter_name="other")
     weights = [float(coefficient) for coefficient, _ in terms]
     model.add_weighted_adapter(["default", "other"], weights, "composed", "linear")
-    recipe = workshop.recipe("peft-linear", *terms)
-    assert (recipe.config["r"], recipe.config["lora_alpha"]) == (4, 4)
-    assert recipe.config["use_rslora"] is False
-    for module, update in workshop.updates(workshop.write(recipe)).items():
+    blueprint = workshop.prepare("peft-linear", *terms)
+    assert (blueprint.config["r"], blueprint.config["lora_alpha"]) == (4, 4)
+    assert blueprint.config["use_rslora"] is False
+    for module, update in workshop.updates(workshop.write(blueprint)).items():
         theirs = model.get_submodule(PREFIX + module).get_delta_weight("composed").detach()
         torch.testing.assert_close(
             update, theirs.double() / (2 if rslora else 1), rtol=1e-5, atol=1e-5
@@ -143,8 +143,8 @@ def test_scalings_are_pefts_under_every_semantics(
         # All must have one scaling there: the same adapter's settings with other factors.
         first = terms[0][1]
         terms = [(c, rewritten(workshop, first, n)) for n, (c, _) in enumerate(terms)]
-    recipe = workshop.recipe(semantics, *terms, dtype="float32")
-    composed = workshop.updates(workshop.write(recipe))
+    blueprint = workshop.prepare(semantics, *terms, dtype="float32")
+    composed = workshop.updates(workshop.write(blueprint))
     models = [(float(c), workshop.load(operand.path.parent)) for c, operand in terms]
     for module, update in composed.items():
         parts = []
@@ -188,7 +188,7 @@ def test_the_result_is_the_same_however_it_is_computed(workshop: Any, semantics:
     ]
     terms = [(Fraction(n - 2, 7) or 1, adapter) for n, adapter in enumerate(adapters)]
     digests = {
-        workshop.digest(workshop.recipe(semantics, *order, dtype="bfloat16"), **limits)
+        workshop.digest(workshop.prepare(semantics, *order, dtype="bfloat16"), **limits)
         for order in itertools.islice(itertools.permutations(terms), 0, None, 5)
         for limits in ({}, {"threads": 1}, {"threads": 3}, {"threads": 2, "budget_bytes": 9000})
     }
@@ -202,7 +202,7 @@ def test_the_result_is_the_same_however_it_is_computed(workshop: Any, semantics:
 @pytest.mark.parametrize("coefficient", [0.5, -0.5, 0.25])
 def test_one_scaled_adapter(workshop: Any, semantics: str, factor: Any, coefficient: float) -> None:
     adapter = workshop.adapter("a", seed=3, r=4, lora_alpha=8)
-    composed = workshop.updates(workshop.write(workshop.recipe(semantics, (coefficient, adapter))))
+    composed = workshop.updates(workshop.write(workshop.prepare(semantics, (coefficient, adapter))))
     for module, update in workshop.updates(adapter.path.parent).items():
         torch.testing.assert_close(
             composed[module], factor(coefficient) * update, rtol=1e-5, atol=1e-5
@@ -213,14 +213,14 @@ def test_one_scaled_adapter(workshop: Any, semantics: str, factor: Any, coeffici
 def test_filters_leave_the_other_modules_out(workshop: Any, semantics: str) -> None:
     one = workshop.adapter("one", seed=1, r=4, lora_alpha=4, target_modules=ALL)
     other = workshop.adapter("other", seed=2, r=4, lora_alpha=4, target_modules=ALL)
-    recipe = workshop.recipe(
+    blueprint = workshop.prepare(
         semantics,
         (4, one, ModuleFilter(modules=r"\.q$")),
         (-1, other, ModuleFilter(first=1)),
         dtype="float32",
     )
-    assert recipe.config["target_modules"] == ["layers.0.q", "layers.1.q", "layers.1.v"]
-    composed = load_file(workshop.write(recipe) / "adapter_model.safetensors")
+    assert blueprint.config["target_modules"] == ["layers.0.q", "layers.1.q", "layers.1.v"]
+    composed = load_file(workshop.write(blueprint) / "adapter_model.safetensors")
     a, b = load_file(one.path), load_file(other.path)
     first, last = (f"{PREFIX}layers.{name}.lora_A.weight" for name in ("0.q", "1.v"))
     assert torch.equal(composed[first], (4 if semantics == "onesided" else 2) * a[first])
@@ -232,23 +232,23 @@ def test_ranks_must_be_equal_at_every_module(workshop: Any, semantics: str) -> N
     one = workshop.adapter("one", seed=1, r=4)
     other = workshop.adapter("other", seed=2, r=4, rank_pattern={"layers.1.v": 2})
     with pytest.raises(IncompatibleError) as caught:
-        workshop.recipe(semantics, (1, one), (1, other))
+        workshop.prepare(semantics, (1, one), (1, other))
     message = str(caught.value)
     assert f"{semantics} sums need equal ranks, but at 'layers.1.v'" in message
     assert "'one' has 4 and 'other' has 2" in message
     assert "exact(...)" in message
     early = ModuleFilter(first=0, last=0)
-    assert workshop.recipe(semantics, (1, one, early), (1, other, early)).rank == 4
+    assert workshop.prepare(semantics, (1, one, early), (1, other, early)).rank == 4
 
 
 def test_modules_must_be_equal_where_peft_does_not_say_otherwise(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1, target_modules=LINEAR[:2])
     other = workshop.adapter("other", seed=2, target_modules=LINEAR)
     with pytest.raises(IncompatibleError, match="onesided sums need the same modules"):
-        workshop.recipe("onesided", (1, one), (1, other))
+        workshop.prepare("onesided", (1, one), (1, other))
     updates = workshop.updates(other.path.parent)
-    recipe = workshop.recipe("peft-linear", ("-0.5", other), (1, one))
-    for module, update in workshop.updates(workshop.write(recipe)).items():
+    blueprint = workshop.prepare("peft-linear", ("-0.5", other), (1, one))
+    for module, update in workshop.updates(workshop.write(blueprint)).items():
         if ".1." in module:
             torch.testing.assert_close(update, -0.5 * updates[module], rtol=1e-5, atol=1e-5)
 

@@ -35,7 +35,7 @@ def adapters(draw: st.DrawFn, workshop: Any, most: int = 3) -> list[Any]:
 
 def updates(workshop: Any, coefficients: list[Fraction], made: list[Any]) -> dict[str, Any]:
     terms = zip(coefficients, made, strict=True)
-    return workshop.updates(workshop.write(workshop.recipe("exact", *terms, dtype="float32")))
+    return workshop.updates(workshop.write(workshop.prepare("exact", *terms, dtype="float32")))
 
 
 def close(one: torch.Tensor, other: torch.Tensor, size: float) -> bool:

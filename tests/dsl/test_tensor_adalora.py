@@ -56,9 +56,9 @@ def test_exact_is_the_sum_of_updates(workshop: Any, architectures: Any, family: 
     base = architectures[family]
     one = workshop.train("one", adalora(family), base(), seed=1)
     other = workshop.train("other", adalora(family, init_r=3, lora_alpha=-1), base(), seed=2)
-    recipe = workshop.recipe("exact", ("0.6", one), ("-0.4", other))
-    assert recipe.rank == recipe.config["init_r"] == 7
-    place = workshop.write(recipe)
+    blueprint = workshop.prepare("exact", ("0.6", one), ("-0.4", other))
+    assert blueprint.rank == blueprint.config["init_r"] == 7
+    place = workshop.write(blueprint)
     changes = workshop.changes(place, base)
     first, second = (workshop.changes(operand.path.parent, base) for operand in (one, other))
     assert changes.keys() == first.keys()
@@ -71,8 +71,8 @@ def test_exact_is_the_sum_of_updates(workshop: Any, architectures: Any, family: 
 def test_elementwise_sums_every_factor(workshop: Any, architectures: Any, family: str) -> None:
     base = architectures[family]
     one, other = (workshop.train(f"a{n}", adalora(family), base(), seed=n) for n in range(2))
-    recipe = workshop.recipe("elementwise", (2, one), ("-0.5", other))
-    changes = workshop.changes(workshop.write(recipe), base)
+    blueprint = workshop.prepare("elementwise", (2, one), ("-0.5", other))
+    changes = workshop.changes(workshop.write(blueprint), base)
     first, second = load_file(one.path), load_file(other.path)
     summed = {name: 2 * first[name] - 0.5 * second[name] for name in first}
     for name, change in changes.items():
@@ -98,16 +98,16 @@ def test_pruned_ranks(workshop: Any, architectures: Any) -> None:
     one = pruned(workshop, "one", base, 1, masks)
     other = pruned(workshop, "other", base, 2, {**full_masks(base), names[1]: [False] * 4})
     first, second = (workshop.changes(operand.path.parent, base) for operand in (one, other))
-    recipe = workshop.recipe("exact", (1, one), (-2, other))
-    assert len(recipe.config["rank_pattern"][f"{names[0]}.lora_E"]) == 8
-    changes = workshop.changes(workshop.write(recipe), base)
+    blueprint = workshop.prepare("exact", (1, one), (-2, other))
+    assert len(blueprint.config["rank_pattern"][f"{names[0]}.lora_E"]) == 8
+    changes = workshop.changes(workshop.write(blueprint), base)
     assert changes.keys() == {f"{module}.weight" for module in names if module != names[1]}
     for name, change in changes.items():
         torch.testing.assert_close(change, first[name] - 2 * second[name], rtol=1e-4, atol=1e-4)
     with pytest.raises(IncompatibleError, match="training kept others of"):
-        workshop.recipe("elementwise", (1, one), (1, other))
+        workshop.prepare("elementwise", (1, one), (1, other))
     alike = pruned(workshop, "alike", base, 3, masks)
-    composed = workshop.write(workshop.recipe("elementwise", (1, one), (1, alike)))
+    composed = workshop.write(workshop.prepare("elementwise", (1, one), (1, alike)))
     both = [load_file(operand.path) for operand in (one, alike)]
     for name, tensor in load_file(composed / "adapter_model.safetensors").items():
         torch.testing.assert_close(tensor, both[0][name] + both[1][name])
@@ -119,7 +119,7 @@ def test_what_differs_is_refused(workshop: Any, architectures: Any) -> None:
     one = workshop.train("one", adalora("llama"), base(), seed=1)
     other = workshop.train("other", adalora("llama", lora_alpha=3), base(), seed=2)
     with pytest.raises(IncompatibleError, match="need equal init_r and lora_alpha") as caught:
-        workshop.recipe("elementwise", (1, one), (1, other))
+        workshop.prepare("elementwise", (1, one), (1, other))
     assert "exact" in str(caught.value.hint)
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from isogloss.dsl.algebra.scaling import Scaling, float32
 from isogloss.dsl.errors import IncompatibleError
 from isogloss.dsl.meaning.plan import ModuleFilter
 from isogloss.dsl.tensors.execute import state_dict
@@ -64,16 +63,16 @@ def test_exact_is_the_weighted_sum_of_pefts_updates(workshop: Any, data: st.Data
         for n in range(data.draw(st.integers(1, 4)))
     ]
     dtype = data.draw(st.sampled_from([None, "float32", "bfloat16", "float16"]))
-    recipe = workshop.recipe("exact", *terms, dtype=dtype)
-    assert recipe.config["r"] == recipe.rank == max(rank_of(workshop, terms).values())
-    composed = workshop.updates(workshop.write(recipe))
+    blueprint = workshop.prepare("exact", *terms, dtype=dtype)
+    assert blueprint.config["r"] == blueprint.rank == max(rank_of(workshop, terms).values())
+    composed = workshop.updates(workshop.write(blueprint))
     expected, size = {}, {}
     for coefficient, operand in terms:
         for module, update in workshop.updates(operand.path.parent).items():
             expected[module] = expected.get(module, 0) + float(coefficient) * update
             size[module] = size.get(module, 0) + abs(float(coefficient)) * update.abs().max()
     assert composed.keys() == expected.keys()
-    precision = torch.finfo(getattr(torch, recipe.dtype)).eps
+    precision = torch.finfo(getattr(torch, blueprint.dtype)).eps
     for module, update in composed.items():
         assert (update - expected[module]).abs().max() <= 16 * precision * size[module], module
 
@@ -105,8 +104,8 @@ def test_elementwise_is_the_equation_bit_for_bit(workshop: Any, data: st.DataObj
         )
         for n in range(data.draw(st.integers(1, 4)))
     ]
-    recipe = workshop.recipe("elementwise", *terms, dtype="float32")
-    place = workshop.write(recipe)
+    blueprint = workshop.prepare("elementwise", *terms, dtype="float32")
+    place = workshop.write(blueprint)
     composed = load_file(place / "adapter_model.safetensors")
     in_order = sorted(terms, key=lambda term: term[1].key)
     inputs = [(float32(c), load_file(operand.path)) for c, operand in in_order]
@@ -134,7 +133,7 @@ def test_the_result_is_the_same_however_it_is_computed(workshop: Any, semantics:
     ]
     terms = [(Fraction(n - 2, 7) or 1, adapter) for n, adapter in enumerate(adapters)]
     digests = {
-        workshop.digest(workshop.recipe(semantics, *order, dtype="bfloat16"), **limits)
+        workshop.digest(workshop.prepare(semantics, *order, dtype="bfloat16"), **limits)
         for order in itertools.islice(itertools.permutations(terms), 0, None, 5)
         for limits in (
             {},
@@ -153,7 +152,7 @@ def test_the_configuration_is_the_same_however_the_sum_was_written(workshop: Any
         for n in range(2)
     ]
     terms = list(zip((1, -2), adapters, strict=True))
-    one, other = (workshop.recipe("exact", *order) for order in (terms, terms[::-1]))
+    one, other = (workshop.prepare("exact", *order) for order in (terms, terms[::-1]))
     assert json.dumps(one.config) == json.dumps(other.config)
     assert list(one.config) == sorted(one.config)
 
@@ -168,11 +167,11 @@ def test_threads_and_chunks_do_not_show_in_large_tensors(workshop: Any) -> None:
         workshop.adapter(f"a{n}", base=Wide(), target_modules=["w"], r=8, seed=n) for n in range(3)
     ]
     for semantics in ("elementwise", "exact"):
-        recipe = workshop.recipe(semantics, *zip(("0.3", "0.3", "-0.7"), adapters, strict=True))
+        blueprint = workshop.prepare(semantics, *zip(("0.3", "0.3", "-0.7"), adapters, strict=True))
         limits = ({}, {"threads": 1}, {"threads": 4}, {"budget_bytes": 100_000})
-        assert len({workshop.digest(recipe, **limit) for limit in limits}) == 1
-        expected = load_file(workshop.write(recipe) / "adapter_model.safetensors")
-        for name, tensor in state_dict(recipe).items():
+        assert len({workshop.digest(blueprint, **limit) for limit in limits}) == 1
+        expected = load_file(workshop.write(blueprint) / "adapter_model.safetensors")
+        for name, tensor in state_dict(blueprint).items():
             assert torch.equal(tensor, expected[name])
 
 
@@ -180,7 +179,7 @@ def test_exact_depends_on_the_updates_alone(workshop: Any) -> None:
     """Permuting the rank axis of an adapter, or moving a factor from A to B, changes nothing."""
     first = workshop.adapter("first", seed=1, r=4, target_modules=ALL)
     other = workshop.adapter("other", seed=2, r=2, target_modules=ALL)
-    plain = workshop.updates(workshop.write(workshop.recipe("exact", ("0.6", first), (-2, other))))
+    plain = workshop.updates(workshop.write(workshop.prepare("exact", ("0.6", first), (-2, other))))
     order = torch.tensor([1, 3, 0, 2])
     grouped_order = torch.tensor([1, 0, 3, 2])
 
@@ -194,8 +193,8 @@ def test_exact_depends_on_the_updates_alone(workshop: Any) -> None:
 
     for change in (permuted, regauged):
         changed = rewritten(workshop, first, change)
-        recipe = workshop.recipe("exact", ("0.6", changed), (-2, other))
-        for module, update in workshop.updates(workshop.write(recipe)).items():
+        blueprint = workshop.prepare("exact", ("0.6", changed), (-2, other))
+        for module, update in workshop.updates(workshop.write(blueprint)).items():
             torch.testing.assert_close(update, plain[module], rtol=1e-6, atol=1e-6)
 
 
@@ -220,7 +219,7 @@ def rewritten(workshop: Any, operand: Any, change: Any) -> Any:
 def test_one_scaled_adapter(workshop: Any, semantics: str, factor: Any, coefficient: float) -> None:
     """Elementwise scales both factors: c times an adapter is c squared times its update."""
     adapter = workshop.adapter("a", seed=3, r=4, lora_alpha=8)
-    composed = workshop.updates(workshop.write(workshop.recipe(semantics, (coefficient, adapter))))
+    composed = workshop.updates(workshop.write(workshop.prepare(semantics, (coefficient, adapter))))
     for module, update in workshop.updates(adapter.path.parent).items():
         torch.testing.assert_close(
             composed[module], factor(coefficient) * update, rtol=1e-5, atol=1e-5
@@ -238,20 +237,20 @@ def test_a_grouped_convolution_computes_the_sum(workshop: Any, tiny_model: Any) 
         grouped = workshop.load(place).get_submodule("base_model.model.grouped")
         return (grouped(signal) - base).detach()
 
-    recipe = workshop.recipe("exact", ("0.75", adapters[0]), (-2, adapters[1]))
+    blueprint = workshop.prepare("exact", ("0.75", adapters[0]), (-2, adapters[1]))
     parts = [change(adapter.path.parent) for adapter in adapters]
     expected = 0.75 * parts[0] - 2 * parts[1]
-    torch.testing.assert_close(change(workshop.write(recipe)), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(change(workshop.write(blueprint)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_an_adapter_twice_is_read_once(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1, target_modules=LINEAR)
     other = workshop.adapter("other", seed=2, target_modules=LINEAR)
     early = ModuleFilter(first=0, last=0)
-    recipe = workshop.recipe("exact", (1, one), (2, one, early), (1, other))
-    assert recipe.rank == 16
+    blueprint = workshop.prepare("exact", (1, one), (2, one, early), (1, other))
+    assert blueprint.rank == 16
     updates = [workshop.updates(operand.path.parent) for operand in (one, other)]
-    for module, update in workshop.updates(workshop.write(recipe)).items():
+    for module, update in workshop.updates(workshop.write(blueprint)).items():
         factor = 3 if ".0." in module else 1
         expected = factor * updates[0][module] + updates[1][module]
         torch.testing.assert_close(update, expected, rtol=1e-5, atol=1e-5)
@@ -263,9 +262,9 @@ def test_filters_leave_the_other_modules_out(workshop: Any, semantics: str) -> N
     other = workshop.adapter("other", seed=2, r=4, target_modules=ALL)
     only_q = ModuleFilter(modules=r"\.q$")
     last = ModuleFilter(first=1)
-    recipe = workshop.recipe(semantics, (2, one, only_q), (-1, other, last), dtype="float32")
-    assert recipe.config["target_modules"] == ["layers.0.q", "layers.1.q", "layers.1.v"]
-    composed = load_file(workshop.write(recipe) / "adapter_model.safetensors")
+    blueprint = workshop.prepare(semantics, (2, one, only_q), (-1, other, last), dtype="float32")
+    assert blueprint.config["target_modules"] == ["layers.0.q", "layers.1.q", "layers.1.v"]
+    composed = load_file(workshop.write(blueprint) / "adapter_model.safetensors")
     a, b = load_file(one.path), load_file(other.path)
     name = "base_model.model.layers.{}.lora_A.weight".format
     assert composed.keys() == {
@@ -284,19 +283,19 @@ def test_filters_leave_the_other_modules_out(workshop: Any, semantics: str) -> N
 def test_terms_that_cancel_at_a_module_drop_it_there(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1, target_modules=LINEAR)
     first = ModuleFilter(first=0, last=0)
-    recipe = workshop.recipe("elementwise", (1, one), (-1, one, first))
-    assert recipe.config["target_modules"] == ["layers.1.q", "layers.1.v"]
+    blueprint = workshop.prepare("elementwise", (1, one), (-1, one, first))
+    assert blueprint.config["target_modules"] == ["layers.1.q", "layers.1.v"]
 
 
 def test_a_filter_may_make_room_for_other_targets(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1, r=4, target_modules=["layers.0.q", "layers.1.q"])
     other = workshop.adapter("other", seed=2, r=4, target_modules=LINEAR)
     with pytest.raises(IncompatibleError, match=r"'one' has no factors for 'layers\.0\.v'"):
-        workshop.recipe("elementwise", (1, one), (1, other))
+        workshop.prepare("elementwise", (1, one), (1, other))
     only_q = ModuleFilter(modules="q$")
-    recipe = workshop.recipe("elementwise", (1, one), (1, other, only_q))
-    assert recipe.config["target_modules"] == ["layers.0.q", "layers.1.q"]
-    assert workshop.updates(workshop.write(recipe)).keys() == {"layers.0.q", "layers.1.q"}
+    blueprint = workshop.prepare("elementwise", (1, one), (1, other, only_q))
+    assert blueprint.config["target_modules"] == ["layers.0.q", "layers.1.q"]
+    assert workshop.updates(workshop.write(blueprint)).keys() == {"layers.0.q", "layers.1.q"}
 
 
 @pytest.mark.parametrize(
@@ -312,7 +311,7 @@ def test_a_filter_that_keeps_nothing_is_a_mistake(
     one = workshop.adapter("one", seed=1)
     other = workshop.adapter("other", seed=2)
     with pytest.raises(IncompatibleError) as caught:
-        workshop.recipe("exact", (1, other), (1, one, kept))
+        workshop.prepare("exact", (1, other), (1, one, kept))
     assert caught.value.message == f"{text} keeps no module of 'one'"
     assert caught.value.hint == "its 4 modules are named like 'layers.0.q'"
 
@@ -321,7 +320,7 @@ def test_what_cancels_everywhere_is_refused(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1)
     everything = ModuleFilter(modules=".")
     with pytest.raises(IncompatibleError, match="nothing is left"):
-        workshop.recipe("exact", (1, one), (-1, one, everything))
+        workshop.prepare("exact", (1, one), (-1, one, everything))
 
 
 def test_targets_are_kept_where_the_parents_agree(workshop: Any) -> None:
@@ -336,44 +335,44 @@ def test_targets_are_kept_where_the_parents_agree(workshop: Any) -> None:
         )
         for n in range(2)
     ]
-    recipe = workshop.recipe("elementwise", (1, adapters[0]), (1, adapters[1]))
-    assert recipe.config["target_modules"] == ["q", "v"]
-    assert recipe.config["layers_to_transform"] == [1]
-    assert recipe.config["exclude_modules"] == "q"
-    assert workshop.updates(workshop.write(recipe)).keys() == {"layers.1.q", "layers.1.v"}
+    blueprint = workshop.prepare("elementwise", (1, adapters[0]), (1, adapters[1]))
+    assert blueprint.config["target_modules"] == ["q", "v"]
+    assert blueprint.config["layers_to_transform"] == [1]
+    assert blueprint.config["exclude_modules"] == "q"
+    assert workshop.updates(workshop.write(blueprint)).keys() == {"layers.1.q", "layers.1.v"}
 
 
 def test_a_regular_expression_of_targets_is_kept(workshop: Any) -> None:
     adapters = [
         workshop.adapter(f"a{n}", seed=n, target_modules=r"layers\.\d\.[qv]") for n in range(2)
     ]
-    recipe = workshop.recipe("exact", (1, adapters[0]), (1, adapters[1]))
-    assert recipe.config["target_modules"] == r"layers\.\d\.[qv]"
-    assert len(workshop.updates(workshop.write(recipe))) == 4
+    blueprint = workshop.prepare("exact", (1, adapters[0]), (1, adapters[1]))
+    assert blueprint.config["target_modules"] == r"layers\.\d\.[qv]"
+    assert len(workshop.updates(workshop.write(blueprint))) == 4
 
 
 def test_all_linear_becomes_the_modules_themselves(workshop: Any) -> None:
     adapter = workshop.adapter("a", {"target_modules": "all-linear"}, target_modules=LINEAR)
-    recipe = workshop.recipe("exact", (2, adapter))
-    assert recipe.config["target_modules"] == LINEAR
-    assert workshop.updates(workshop.write(recipe)).keys() == set(LINEAR)
+    blueprint = workshop.prepare("exact", (2, adapter))
+    assert blueprint.config["target_modules"] == LINEAR
+    assert workshop.updates(workshop.write(blueprint)).keys() == set(LINEAR)
 
 
 def test_a_name_that_ends_another_does_not_bring_it_back(workshop: Any) -> None:
     """The module `q` is wanted, `layers.0.q` is not, but a list of targets matches endings."""
     adapter = workshop.adapter("a", seed=1, target_modules=["q"])
-    recipe = workshop.recipe("exact", (1, adapter, ModuleFilter(modules="^q$")))
-    assert workshop.updates(workshop.write(recipe)).keys() == {"q"}
+    blueprint = workshop.prepare("exact", (1, adapter, ModuleFilter(modules="^q$")))
+    assert workshop.updates(workshop.write(blueprint)).keys() == {"q"}
 
 
 def test_ranks_of_modules_become_patterns_of_whole_names(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1, r=4, target_modules=["q"])
     other = workshop.adapter("other", seed=2, r=2, target_modules=["layers.0.q", "layers.0.v"])
-    recipe = workshop.recipe("exact", (1, one), (1, other))
-    assert recipe.config["r"] == recipe.config["lora_alpha"] == 6
+    blueprint = workshop.prepare("exact", (1, one), (1, other))
+    assert blueprint.config["r"] == blueprint.config["lora_alpha"] == 6
     expected = {r"^layers\.0\.v": 2, r"^layers\.1\.q": 4, "^q": 4}
-    assert recipe.config["rank_pattern"] == recipe.config["alpha_pattern"] == expected
-    model = workshop.load(workshop.write(recipe))
+    assert blueprint.config["rank_pattern"] == blueprint.config["alpha_pattern"] == expected
+    model = workshop.load(workshop.write(blueprint))
     for name, module in model.named_modules():
         if hasattr(module, "get_delta_weight"):
             assert module.scaling == {"default": 1.0}, name
@@ -383,7 +382,7 @@ def test_the_result_switches_off_all_that_the_parents_did_not_sum(workshop: Any)
     adapter = workshop.adapter(
         "a", {"revision": "abc", "task_type": None}, lora_dropout=0.5, init_lora_weights="gaussian"
     )
-    config = workshop.recipe("exact", (1, adapter)).config
+    config = workshop.prepare("exact", (1, adapter)).config
     assert config["lora_dropout"] == 0.0
     assert config["init_lora_weights"] is True
     assert config["inference_mode"] is True
@@ -436,9 +435,9 @@ def test_real_architectures(workshop: Any, name: str, settings: dict[str, Any]) 
     )
     late = ModuleFilter(first=1)
     for filters in ((), (late,)):
-        recipe = workshop.recipe("exact", ("0.6", one, *filters), ("-0.4", other, *filters))
+        blueprint = workshop.prepare("exact", ("0.6", one, *filters), ("-0.4", other, *filters))
         parents = [updates(operand.path.parent) for operand in (one, other)]
-        composed = updates(workshop.write(recipe))
+        composed = updates(workshop.write(blueprint))
         assert composed.keys() == {m for m in parents[0] if not filters or late.keeps(m)}
         for module, update in composed.items():
             expected = 0.6 * parents[0][module] - 0.4 * parents[1][module]
@@ -449,7 +448,7 @@ def test_state_dict_is_what_peft_takes(workshop: Any, tiny_model: Any) -> None:
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     adapter = workshop.adapter("a", seed=1, dtype=torch.bfloat16)
-    tensors = state_dict(workshop.recipe("exact", (2, adapter), dtype="float32"))
+    tensors = state_dict(workshop.prepare("exact", (2, adapter), dtype="float32"))
     model = get_peft_model(tiny_model(), LoraConfig(target_modules=LINEAR))
     outcome = set_peft_model_state_dict(model, tensors)
     assert not outcome.unexpected_keys
@@ -462,40 +461,8 @@ def test_inputs_of_several_dtypes_are_promoted(workshop: Any) -> None:
         workshop.adapter(f"{dtype}", seed=1, dtype=dtype)
         for dtype in (torch.float16, torch.bfloat16, torch.float32)
     )
-    assert workshop.recipe("exact", (2, half)).dtype == "float16"
-    assert workshop.recipe("exact", (2, brain)).dtype == "bfloat16"
-    assert workshop.recipe("exact", (2, half), (2, brain)).dtype == "float32"
-    assert workshop.recipe("exact", (2, single), (2, brain)).dtype == "float32"
-    assert workshop.recipe("exact", (2, single), dtype="float16").dtype == "float16"
-
-
-@given(st.fractions(-(10**6), 10**6).filter(lambda value: abs(value) > Fraction(1, 10**9)))
-@FEW
-def test_coefficients_are_rounded_once(value: Fraction) -> None:
-    nearest = float32(value)
-    assert torch.tensor(nearest, dtype=torch.float32).item() == nearest
-    for direction in (-torch.inf, torch.inf):
-        neighbour = torch.nextafter(torch.tensor(nearest), torch.tensor(direction)).item()
-        assert abs(Fraction(nearest) - value) <= abs(Fraction(neighbour) - value)
-
-
-def test_a_coefficient_beside_a_midpoint_is_not_rounded_twice() -> None:
-    midpoint = 1 + Fraction(1, 2**24)
-    assert float32(midpoint) == 1.0
-    assert float32(midpoint + Fraction(1, 10**30)) == 1 + 2**-23
-    assert float32(-midpoint - Fraction(1, 10**30)) == -1 - 2**-23
-    assert float32(1 + Fraction(3, 2**24) - Fraction(1, 10**30)) == 1 + 2**-23
-
-
-@pytest.mark.parametrize("value", [Fraction(10) ** 40, Fraction(1, 10**50), -(Fraction(2) ** 128)])
-def test_a_coefficient_outside_of_float32_is_refused(value: Fraction) -> None:
-    with pytest.raises(IncompatibleError, match="outside of float32"):
-        float32(value)
-
-
-def test_scalings_are_compared_exactly() -> None:
-    assert Scaling(Fraction(8), 4).signed_square == Scaling(Fraction(4), 4, True).signed_square
-    assert Scaling(Fraction(8), 4).signed_square != Scaling(Fraction(-8), 4).signed_square
-    assert Scaling(Fraction(3), 3).signed_square != Scaling(Fraction(3), 3, True).signed_square
-    assert Scaling(Fraction(4), 4, True).plain_alpha == 8
-    assert float(Scaling(Fraction(3), 2, True).value) == pytest.approx(3 / 2**0.5, rel=1e-15)
+    assert workshop.prepare("exact", (2, half)).dtype == "float16"
+    assert workshop.prepare("exact", (2, brain)).dtype == "bfloat16"
+    assert workshop.prepare("exact", (2, half), (2, brain)).dtype == "float32"
+    assert workshop.prepare("exact", (2, single), (2, brain)).dtype == "float32"
+    assert workshop.prepare("exact", (2, single), dtype="float16").dtype == "float16"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isogloss.dsl.algebra.interface import Block, Column, ComposedTensor, Piece
 from isogloss.dsl.errors import UnsupportedError, WeightsError
-from isogloss.dsl.tensors.blueprint import DTYPES, Recipe
+from isogloss.dsl.tensors.blueprint import DTYPES, Blueprint
 from isogloss.dsl.tensors.execute import execute, state_dict
 from isogloss.dsl.tensors.kernels import CHUNK_ELEMENTS, first_not_finite
 from isogloss.dsl.tensors.schedule import cut, join
@@ -30,11 +30,13 @@ def source(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     return dict(read_header(path).by_name)
 
 
-def recipe(paths: list[Path], tensors: list[ComposedTensor], dtype: str = "float32") -> Recipe:
+def blueprint(
+    paths: list[Path], tensors: list[ComposedTensor], dtype: str = "float32"
+) -> Blueprint:
     names = [(tensor.name, DTYPES[dtype], tensor.shape) for tensor in tensors]
     elements = sum(block.rows * block.width for tensor in tensors for block in tensor.blocks)
     width = {"float32": 4}.get(dtype, 2)
-    return Recipe(
+    return Blueprint(
         sources=tuple(paths),
         tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
         config={},
@@ -55,7 +57,7 @@ def summed(name: str, entries: list[Any], coefficients: list[float]) -> Composed
     return ComposedTensor(name, entries[0].shape, (block,))
 
 
-def run(made: Recipe, **limits: int) -> dict[str, torch.Tensor]:
+def run(made: Blueprint, **limits: int) -> dict[str, torch.Tensor]:
     data = bytearray()
     execute(made, data.extend, **limits)
     assert len(data) == made.size_bytes
@@ -64,7 +66,7 @@ def run(made: Recipe, **limits: int) -> dict[str, torch.Tensor]:
 
 def single(path: Path, values: torch.Tensor, coefficient: float, dtype: str) -> torch.Tensor:
     entries = source(path, {"x": values})
-    return run(recipe([path], [summed("x", [entries["x"]], [coefficient])], dtype))["x"]
+    return run(blueprint([path], [summed("x", [entries["x"]], [coefficient])], dtype))["x"]
 
 
 def rounded_to_bfloat16(value: float) -> float:
@@ -103,7 +105,7 @@ def test_product_and_sum_are_rounded_each_for_itself(tmp_path: Path) -> None:
     entries = source(tmp_path / "x", {"y": -product.repeat(100), "x": torch.full((100,), x)})
     pieces = [Piece(0, entries[name].start, "F32", k) for name, k in (("y", 1.0), ("x", c))]
     tensor = ComposedTensor("z", (100,), (Block(100, (Column(1, tuple(pieces)),)),))
-    assert run(recipe([tmp_path / "x"], [tensor]))["z"].count_nonzero() == 0
+    assert run(blueprint([tmp_path / "x"], [tensor]))["z"].count_nonzero() == 0
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -134,7 +136,7 @@ def test_any_split_gives_the_bits_of_the_definition(
         for n in range(len(sizes))
     ]
     result = run(
-        recipe(paths, wanted, out),
+        blueprint(paths, wanted, out),
         threads=data.draw(st.integers(1, 3)),
         budget_bytes=data.draw(st.sampled_from([200, 5_000, 600_000, 1 << 28])),
     )
@@ -162,7 +164,7 @@ def test_columns_are_laid_side_by_side(
     )
     tensor = ComposedTensor("x", (rows, sum(widths)), (Block(rows, columns),))
     budget = data.draw(st.sampled_from([2_000, 40_000, 1 << 28]))
-    result = run(recipe([path], [tensor]), budget_bytes=max(budget, 24 * sum(widths)))
+    result = run(blueprint([path], [tensor]), budget_bytes=max(budget, 24 * sum(widths)))
     expected = torch.cat([made[f"{n}"] * n for n in range(len(widths))], dim=1)
     assert torch.equal(result["x"], expected)
 
@@ -178,7 +180,7 @@ def test_a_result_that_is_not_finite_is_refused_by_name(
     entries = source(tmp_path / "x", {"a": torch.ones(3), "b.bad": values, "c": torch.ones(5)})
     tensors = [summed(name, [entries[name]], [coefficient]) for name in entries]
     with pytest.raises(WeightsError) as caught:
-        run(recipe([tmp_path / "x"], tensors, dtype))
+        run(blueprint([tmp_path / "x"], tensors, dtype))
     assert caught.value.message == (
         f"the result would hold a NaN or an infinity as {dtype} in tensor 'b.bad'"
     )
@@ -219,7 +221,7 @@ def test_more_sources_than_may_be_open(tmp_path: Path) -> None:
         total = total + values
         paths.append(tmp_path / f"{number}")
         entries.append(source(paths[-1], {"x": values})["x"])
-    made = recipe(paths, [summed("x", entries, [1.0] * 150)])
+    made = blueprint(paths, [summed("x", entries, [1.0] * 150)])
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, limit[1]))
     try:
@@ -231,7 +233,7 @@ def test_more_sources_than_may_be_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize("many", [1, 129])
 def test_a_source_that_shrinks_or_goes_is_named(tmp_path: Path, many: int) -> None:
     entry = source(tmp_path / "x", {"x": torch.randn(100)})["x"]
-    made = recipe([tmp_path / "x"] * many, [summed("x", [entry], [2.0])])
+    made = blueprint([tmp_path / "x"] * many, [summed("x", [entry], [2.0])])
     content = (tmp_path / "x").read_bytes()
     (tmp_path / "x").write_bytes(content[:-7])
     with pytest.raises(WeightsError, match="became shorter: it ends at byte"):
@@ -243,7 +245,7 @@ def test_a_source_that_shrinks_or_goes_is_named(tmp_path: Path, many: int) -> No
 
 def test_a_failing_write_stops_everything(tmp_path: Path) -> None:
     entry = source(tmp_path / "x", {"x": torch.randn(2_000_000)})["x"]
-    made = recipe([tmp_path / "x"], [summed("x", [entry], [2.0])])
+    made = blueprint([tmp_path / "x"], [summed("x", [entry], [2.0])])
     written = 0
 
     def full_disk(block: memoryview) -> None:
@@ -259,7 +261,7 @@ def test_a_failing_write_stops_everything(tmp_path: Path) -> None:
 
 def test_a_budget_below_a_single_step_is_refused(tmp_path: Path) -> None:
     entry = source(tmp_path / "x", {"x": torch.randn(10)})["x"]
-    made = recipe([tmp_path / "x"], [summed("x", [entry], [2.0])])
+    made = blueprint([tmp_path / "x"], [summed("x", [entry], [2.0])])
     with pytest.raises(UnsupportedError, match="a budget of 3 bytes is too small"):
         run(made, budget_bytes=3)
 
@@ -282,7 +284,7 @@ def test_tensors_that_follow_each_other_are_read_as_one(tmp_path: Path) -> None:
 
 def test_state_dict_holds_tensors_of_their_own(tmp_path: Path) -> None:
     entry = source(tmp_path / "x", {"x": torch.randn(2, 3)})["x"]
-    made = recipe([tmp_path / "x"], [summed("x", [entry], [2.0])])
+    made = blueprint([tmp_path / "x"], [summed("x", [entry], [2.0])])
     first, second = state_dict(made), state_dict(made)
     first["x"] += 1
     assert torch.equal(first["x"], second["x"] + 1)
@@ -294,7 +296,7 @@ import pathlib, sys
 import torch
 from isogloss.dsl.tensors.execute import execute
 from isogloss.dsl.algebra.interface import Block, Column, ComposedTensor, Piece
-from isogloss.dsl.tensors.blueprint import Recipe
+from isogloss.dsl.tensors.blueprint import Blueprint
 
 def peak():
     status = pathlib.Path("/proc/self/status").read_text()
@@ -304,7 +306,7 @@ path, count = pathlib.Path(sys.argv[1]), 12_000_000
 def made(elements):
     pieces = tuple(Piece(0, 1000, "F32", 0.5) for _ in range(3))
     tensor = ComposedTensor("x", (elements,), (Block(elements, (Column(1, pieces),)),))
-    return Recipe((path,), (tensor,), {}, 1, "float32", 0, 0, ())
+    return Blueprint((path,), (tensor,), {}, 1, "float32", 0, 0, ())
 execute(made(1000), lambda block: None)
 before = peak()
 execute(made(count), lambda block: None)

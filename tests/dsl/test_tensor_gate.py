@@ -22,7 +22,7 @@ LINEAR = ["layers.0.q", "layers.0.v", "layers.1.q", "layers.1.v"]
 
 def refused(workshop: Any, *operands: Any, semantics: str = "exact") -> IncompatibleError:
     with pytest.raises(IncompatibleError) as caught:
-        workshop.recipe(semantics, *((1, operand) for operand in operands))
+        workshop.prepare(semantics, *((1, operand) for operand in operands))
     assert caught.value.hint is None or caught.value.hint not in caught.value.message
     return caught.value
 
@@ -43,9 +43,9 @@ def test_rslora_beside_plain_lora_is_right_in_either_order(
     rslora = workshop.adapter("rslora", seed=1, r=8, lora_alpha=4, use_rslora=True)
     plain = workshop.adapter("plain", seed=2, r=8, lora_alpha=4)
     pair = [(1, rslora), (-2, plain)] if first_is_rslora else [(-2, plain), (1, rslora)]
-    recipe = workshop.recipe("exact", *pair)
-    assert recipe.config["use_rslora"] is False
-    composed = workshop.updates(workshop.write(recipe))
+    blueprint = workshop.prepare("exact", *pair)
+    assert blueprint.config["use_rslora"] is False
+    composed = workshop.updates(workshop.write(blueprint))
     one, other = updates(workshop, rslora), updates(workshop, plain)
     for module, update in composed.items():
         torch.testing.assert_close(update, one[module] - 2 * other[module], rtol=1e-5, atol=1e-5)
@@ -64,7 +64,7 @@ def test_rslora_beside_plain_lora_is_refused_elementwise(workshop: Any) -> None:
 def test_rslora_beside_plain_lora_of_equal_scaling_is_summed(workshop: Any) -> None:
     rslora = workshop.adapter("rslora", seed=1, r=4, lora_alpha=8, use_rslora=True)
     plain = workshop.adapter("plain", seed=2, r=4, lora_alpha=16)
-    place = workshop.write(workshop.recipe("elementwise", (1, rslora), (1, plain)))
+    place = workshop.write(workshop.prepare("elementwise", (1, rslora), (1, plain)))
     for name, module in workshop.load(place).named_modules():
         if hasattr(module, "get_delta_weight"):
             assert module.scaling == {"default": 4.0}, name
@@ -72,8 +72,8 @@ def test_rslora_beside_plain_lora_of_equal_scaling_is_summed(workshop: Any) -> N
 
 def test_rslora_alone_keeps_its_rule(workshop: Any) -> None:
     pair = [workshop.adapter(f"a{n}", seed=n, r=6, lora_alpha=5, use_rslora=True) for n in range(2)]
-    recipe = workshop.recipe("elementwise", (1, pair[0]), (1, pair[1]))
-    assert (recipe.config["use_rslora"], recipe.config["lora_alpha"]) == (True, 5)
+    blueprint = workshop.prepare("elementwise", (1, pair[0]), (1, pair[1]))
+    assert (blueprint.config["use_rslora"], blueprint.config["lora_alpha"]) == (True, 5)
 
 
 def test_dora_is_refused(workshop: Any) -> None:
@@ -102,7 +102,7 @@ def test_other_initialisations_that_changed_the_base_are_refused(workshop: Any, 
 @pytest.mark.parametrize("begun", [True, False, "gaussian", "orthogonal", "mica"])
 def test_an_initialisation_that_leaves_the_base_alone_is_fine(workshop: Any, begun: Any) -> None:
     adapter = workshop.adapter("a", seed=1, r=2, init_lora_weights=begun)
-    assert workshop.recipe("exact", (1, adapter)).config["init_lora_weights"] is True
+    assert workshop.prepare("exact", (1, adapter)).config["init_lora_weights"] is True
 
 
 def test_an_unknown_initialisation_is_refused(workshop: Any) -> None:
@@ -134,8 +134,8 @@ def test_an_adapter_converted_from_pissa_composes(workshop: Any, tiny_model: Any
         for module in LINEAR
     }
     model.save_pretrained(str(trained), path_initial_model_for_weight_conversion=str(start))
-    recipe = workshop.recipe("exact", (1, workshop.operand(trained, "converted")))
-    loaded = PeftModel.from_pretrained(tiny_model(), str(workshop.write(recipe)))
+    blueprint = workshop.prepare("exact", (1, workshop.operand(trained, "converted")))
+    loaded = PeftModel.from_pretrained(tiny_model(), str(workshop.write(blueprint)))
     for module in LINEAR:
         layer = loaded.get_submodule(f"base_model.model.{module}")
         whole = layer.base_layer.weight + layer.get_delta_weight("default")
@@ -167,7 +167,7 @@ def test_rank_patterns_are_composed_and_load_again(workshop: Any, semantics: str
         for n in range(2)
     ]
     composed = workshop.updates(
-        workshop.write(workshop.recipe(semantics, (1, pair[0]), (1, pair[1])))
+        workshop.write(workshop.prepare(semantics, (1, pair[0]), (1, pair[1])))
     )
     assert composed.keys() == set(LINEAR)
     if semantics == "exact":
@@ -194,7 +194,7 @@ def test_the_first_matching_pattern_wins_as_in_peft(workshop: Any) -> None:
         config["alpha_pattern"] = order
         (place / "adapter_config.json").write_text(json.dumps(config))
         adapter = workshop.operand(place, "a")
-        composed = workshop.updates(workshop.write(workshop.recipe("exact", (3, adapter))))
+        composed = workshop.updates(workshop.write(workshop.prepare("exact", (3, adapter))))
         for module, update in updates(workshop, adapter).items():
             torch.testing.assert_close(composed[module], 3 * update, rtol=1e-5, atol=1e-5)
 
@@ -202,7 +202,7 @@ def test_the_first_matching_pattern_wins_as_in_peft(workshop: Any) -> None:
 def test_alpha_is_applied_once(workshop: Any) -> None:
     """PEFT before 0.21: `svd` applies alpha / r twice."""
     adapter = workshop.adapter("a", seed=1, r=4, lora_alpha=8)
-    composed = workshop.updates(workshop.write(workshop.recipe("exact", (1, adapter))))
+    composed = workshop.updates(workshop.write(workshop.prepare("exact", (1, adapter))))
     for module, update in updates(workshop, adapter).items():
         torch.testing.assert_close(composed[module], update, rtol=1e-5, atol=1e-5)
 
@@ -239,12 +239,12 @@ def test_a_field_that_may_change_the_function_is_refused_by_name(
 
 def test_a_field_of_next_year_that_is_off_does_no_harm(workshop: Any) -> None:
     quiet = workshop.adapter("quiet", {"new_flag": False, "new_list": [], "new": None}, seed=1)
-    workshop.recipe("exact", (1, quiet))
+    workshop.prepare("exact", (1, quiet))
 
 
 def test_every_default_of_pefts_configuration_is_admitted(workshop: Any) -> None:
     """A field that a release of PEFT adds with a default that is on must be looked at here."""
-    workshop.recipe("exact", (1, workshop.adapter("plain", seed=1)))
+    workshop.prepare("exact", (1, workshop.adapter("plain", seed=1)))
 
 
 def test_other_types_are_refused(workshop: Any, tiny_model: Any) -> None:
@@ -301,18 +301,18 @@ def test_a_base_that_only_one_records_is_refused(workshop: Any) -> None:
 def test_no_base_at_all_is_a_warning(workshop: Any) -> None:
     one = workshop.adapter("one", seed=1)
     one = replace(one, config={**one.config, "base_model_name_or_path": ""})
-    (warning,) = workshop.recipe("exact", (1, one)).warnings
+    (warning,) = workshop.prepare("exact", (1, one)).warnings
     assert "no base model is recorded" in warning
 
 
 def test_a_revision_that_only_one_records_is_a_warning(workshop: Any) -> None:
     one = workshop.adapter("one", {"revision": "abc"}, seed=1)
     other = workshop.adapter("other", seed=2)
-    recipe = workshop.recipe("exact", (1, one), (1, other))
-    assert recipe.warnings == (
+    blueprint = workshop.prepare("exact", (1, one), (1, other))
+    assert blueprint.warnings == (
         "the base model's revision is 'abc' for 'one' but not recorded for 'other'",
     )
-    assert recipe.config["revision"] == "abc"
+    assert blueprint.config["revision"] == "abc"
 
 
 def test_tokenizers_that_differ_are_refused(workshop: Any) -> None:
@@ -320,7 +320,7 @@ def test_tokenizers_that_differ_are_refused(workshop: Any) -> None:
     other = replace(workshop.adapter("other", seed=2), tokenizer_digest="2" * 64)
     assert "the tokenizers differ" in refused(workshop, one, other).message
     unknown = replace(other, tokenizer_digest=None)
-    workshop.recipe("exact", (1, one), (1, unknown))
+    workshop.prepare("exact", (1, one), (1, unknown))
 
 
 def test_shapes_that_differ_are_refused(workshop: Any, tiny_model: Any) -> None:
@@ -366,7 +366,7 @@ def test_a_saved_embedding_is_refused(workshop: Any) -> None:
     error = refused(workshop, save("resized", save_embedding_layers=True))
     assert "'resized' carries a whole embedding layer" in error.message
     assert "save_embedding_layers=False" in str(error.hint)
-    workshop.recipe("exact", (1, save("plain", save_embedding_layers=False)))
+    workshop.prepare("exact", (1, save("plain", save_embedding_layers=False)))
 
 
 def test_other_numbers_than_floats_of_sixteen_or_thirty_two_bits_are_refused(workshop: Any) -> None:
@@ -387,14 +387,14 @@ def test_nested_adapted_modules_are_refused(workshop: Any) -> None:
 def test_an_unknown_dtype_is_a_mistake(workshop: Any) -> None:
     adapter = workshop.adapter("a", seed=1)
     with pytest.raises(CheckError) as caught:
-        workshop.recipe("exact", (1, adapter), dtype="bfloat61")
+        workshop.prepare("exact", (1, adapter), dtype="bfloat61")
     assert caught.value.hint == "did you mean 'bfloat16' or 'float16'?"
 
 
 def test_an_unknown_semantics_is_unsupported(workshop: Any) -> None:
     adapter = workshop.adapter("a", seed=1)
     with pytest.raises(UnsupportedError, match=r"'slerp', expected one of elementwise, .*, exact"):
-        workshop.recipe("slerp", (1, adapter))
+        workshop.prepare("slerp", (1, adapter))
 
 
 def test_a_damaged_source_is_named(workshop: Any) -> None:

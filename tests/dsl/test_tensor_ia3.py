@@ -43,7 +43,7 @@ def test_the_sum_is_around_one(
 ) -> None:
     base, settings = architectures[family], SETTINGS[family]
     one, other = pair(workshop, base, **settings)
-    place = workshop.write(workshop.recipe(semantics, ("0.6", one), ("-0.4", other)))
+    place = workshop.write(workshop.prepare(semantics, ("0.6", one), ("-0.4", other)))
     weights, merged = base().state_dict(), workshop.merged(place, base())
     first, second = vectors(one.path), vectors(other.path)
     assert set(first) == set(vectors(place / "adapter_model.safetensors"))
@@ -78,7 +78,7 @@ def test_identities_stay_identities(workshop: Any, architectures: Any, family: s
         (("0.6", one), ("0.4", other), ("-0.4", other)),
     ]
     for terms in sums:
-        result = workshop.write(workshop.recipe("elementwise", *terms))
+        result = workshop.write(workshop.prepare("elementwise", *terms))
         for vector in vectors(result / "adapter_model.safetensors").values():
             assert torch.equal(vector, torch.ones_like(vector))
         assert torch.equal(base.logits(workshop.load(result, base())), plain)
@@ -87,8 +87,8 @@ def test_identities_stay_identities(workshop: Any, architectures: Any, family: s
 def test_one_adapter_as_it_is_is_copied(workshop: Any, architectures: Any) -> None:
     one, _ = pair(workshop, architectures["llama"], **SETTINGS["llama"])
     for dtype in ("float32", "bfloat16"):
-        recipe = workshop.recipe("exact", (1, one), dtype=dtype)
-        composed = load_file(workshop.write(recipe) / "adapter_model.safetensors")
+        blueprint = workshop.prepare("exact", (1, one), dtype=dtype)
+        composed = load_file(workshop.write(blueprint) / "adapter_model.safetensors")
         for name, tensor in load_file(one.path).items():
             assert torch.equal(composed[name], tensor.to(composed[name].dtype))
 
@@ -97,8 +97,8 @@ def test_a_module_that_one_lacks_counts_as_ones(workshop: Any, architectures: An
     base = architectures["llama"]
     one, _ = pair(workshop, base, **SETTINGS["llama"])
     _, other = pair(workshop, base, target_modules=["q_proj"], feedforward_modules=[])
-    recipe = workshop.recipe("exact", (2, one), ("-0.5", other))
-    place = workshop.write(recipe)
+    blueprint = workshop.prepare("exact", (2, one), ("-0.5", other))
+    place = workshop.write(blueprint)
     composed = vectors(place / "adapter_model.safetensors")
     for module, vector in vectors(one.path).items():
         torch.testing.assert_close(composed[module], 1 + 2 * (vector - 1))
@@ -114,7 +114,7 @@ def test_filters_choose_modules(workshop: Any, architectures: Any) -> None:
     base = architectures["gpt2"]
     one, _ = pair(workshop, base, **SETTINGS["gpt2"])
     first = ModuleFilter(first=0, last=0)
-    place = workshop.write(workshop.recipe("elementwise", (2, one, first)))
+    place = workshop.write(workshop.prepare("elementwise", (2, one, first)))
     composed = vectors(place / "adapter_model.safetensors")
     assert set(composed) == {"transformer.h.0.attn.c_attn", "transformer.h.0.mlp.c_proj"}
     weights, merged = base().state_dict(), workshop.merged(place, base())
@@ -128,9 +128,9 @@ def test_filters_choose_modules(workshop: Any, architectures: Any) -> None:
 
 def test_the_result_is_the_same_however_it_is_computed(workshop: Any, architectures: Any) -> None:
     one, other = pair(workshop, architectures["llama"], **SETTINGS["llama"])
-    recipe = workshop.recipe("exact", ("0.3", one), ("-1/3", other))
+    blueprint = workshop.prepare("exact", ("0.3", one), ("-1/3", other))
     limits: tuple[dict[str, int], ...] = ({}, {"threads": 1}, {"threads": 3, "budget_bytes": 900})
-    assert len({workshop.digest(recipe, **limit) for limit in limits}) == 1
+    assert len({workshop.digest(blueprint, **limit) for limit in limits}) == 1
 
 
 def test_feedforward_modules_that_differ_are_refused(workshop: Any, architectures: Any) -> None:
@@ -138,9 +138,9 @@ def test_feedforward_modules_that_differ_are_refused(workshop: Any, architecture
     one, _ = pair(workshop, base, target_modules=["o_proj"], feedforward_modules=["o_proj"])
     _, other = pair(workshop, base, target_modules=["o_proj"], feedforward_modules=[])
     with pytest.raises(IncompatibleError, match="tensors of different shapes"):
-        workshop.recipe("elementwise", (1, one), (1, other))
+        workshop.prepare("elementwise", (1, one), (1, other))
     with pytest.raises(UnsupportedError, match="IA3 has no semantics 'peft-linear'"):
-        workshop.recipe("peft-linear", (1, one))
+        workshop.prepare("peft-linear", (1, one))
 
 
 def test_inspection(workshop: Any, architectures: Any) -> None:

@@ -38,19 +38,19 @@ def test_sums_and_the_exact_form_of_one(workshop: Any, architectures: Any, famil
     )
     first, second = load_file(one.path), load_file(other.path)
     summed = {name: 0.6 * first[name] - 0.4 * second[name] for name in first}
-    recipe = workshop.recipe("elementwise", ("0.6", one), ("-0.4", other))
-    changes = workshop.changes(workshop.write(recipe), base)
+    blueprint = workshop.prepare("elementwise", ("0.6", one), ("-0.4", other))
+    changes = workshop.changes(workshop.write(blueprint), base)
     modules = {n.removeprefix("base_model.model.").rpartition(".hada_")[0] for n in first}
     assert changes.keys() >= {f"{module}.weight" for module in modules}
     for module in modules:
         expected = 1.5 * by_hand(summed, module)
         torch.testing.assert_close(changes[f"{module}.weight"], expected, rtol=1e-4, atol=1e-5)
-    exact = workshop.changes(workshop.write(workshop.recipe("exact", ("-0.5", one))), base)
+    exact = workshop.changes(workshop.write(workshop.prepare("exact", ("-0.5", one))), base)
     for module in modules:
         expected = -0.75 * by_hand(first, module)
         torch.testing.assert_close(exact[f"{module}.weight"], expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(IncompatibleError, match="a sum of 2 Hadamard products is no LoHa adapter"):
-        workshop.recipe("exact", (1, one), (1, other))
+        workshop.prepare("exact", (1, one), (1, other))
 
 
 def test_tucker_cores_of_a_convolution(workshop: Any) -> None:
@@ -68,8 +68,8 @@ def test_tucker_cores_of_a_convolution(workshop: Any) -> None:
         torch.einsum("ijkl,jr,ip->prkl", short[f"t{n}"], short[f"w{n}_b"], short[f"w{n}_a"])
         for n in (1, 2)
     ]
-    recipe = workshop.recipe("elementwise", (2, one), (-1, other))
-    updates = workshop.updates(workshop.write(recipe), Picture())
+    blueprint = workshop.prepare("elementwise", (2, one), (-1, other))
+    updates = workshop.updates(workshop.write(blueprint), Picture())
     torch.testing.assert_close(updates["conv"], 1.5 * halves[0] * halves[1], check_dtype=False)
 
 

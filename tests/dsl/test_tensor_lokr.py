@@ -55,8 +55,8 @@ def test_elementwise_sums_every_factor(
 ) -> None:
     base = architectures[family]
     one, other = pair(workshop, base, target_modules=TARGETS[family], **SETTINGS[kind])
-    recipe = workshop.recipe("elementwise", ("0.6", one), ("-0.4", other))
-    place = workshop.write(recipe)
+    blueprint = workshop.prepare("elementwise", ("0.6", one), ("-0.4", other))
+    place = workshop.write(blueprint)
     first, second = load_file(one.path), load_file(other.path)
     summed = {name: 0.6 * first[name] - 0.4 * second[name] for name in first}
     composed = load_file(place / "adapter_model.safetensors")
@@ -80,7 +80,7 @@ def test_exact_of_one_adapter_is_linear(
     settings = lokr(target_modules=TARGETS[family], **SETTINGS[kind])
     one = workshop.train("one", settings, base(), seed=3)
     single = workshop.changes(one.path.parent, base)
-    composed = workshop.changes(workshop.write(workshop.recipe("exact", ("-0.5", one))), base)
+    composed = workshop.changes(workshop.write(workshop.prepare("exact", ("-0.5", one))), base)
     assert composed.keys() == single.keys()
     for name, change in composed.items():
         torch.testing.assert_close(change, -0.5 * single[name], rtol=1e-4, atol=1e-5)
@@ -90,8 +90,8 @@ def test_exact_of_adapters_at_different_modules(workshop: Any, architectures: An
     base = architectures["llama"]
     one, other = pair(workshop, base, target_modules=["q_proj", "v_proj"], r=1, alpha=2)
     filters = ModuleFilter(modules="q_proj"), ModuleFilter(modules="v_proj")
-    recipe = workshop.recipe("exact", (2, one, filters[0]), (-1, other, filters[1]))
-    changes = workshop.changes(workshop.write(recipe), base)
+    blueprint = workshop.prepare("exact", (2, one, filters[0]), (-1, other, filters[1]))
+    changes = workshop.changes(workshop.write(blueprint), base)
     parts = [workshop.changes(operand.path.parent, base) for operand in (one, other)]
     for name in parts[0]:
         expected = 2 * parts[0][name] if "q_proj" in name else -parts[1][name]
@@ -101,7 +101,7 @@ def test_exact_of_adapters_at_different_modules(workshop: Any, architectures: An
 def test_exact_of_two_is_refused(workshop: Any, architectures: Any) -> None:
     one, other = pair(workshop, architectures["llama"], target_modules=["q_proj"])
     with pytest.raises(IncompatibleError) as caught:
-        workshop.recipe("exact", (1, one), (1, other))
+        workshop.prepare("exact", (1, one), (1, other))
     assert "a sum of 2 Kronecker products is no LoKr adapter" in caught.value.message
     assert "leave exact(...) out" in str(caught.value.hint)
 
@@ -118,8 +118,8 @@ def test_a_convolution_and_its_tucker_core(workshop: Any, tiny_model: Any, tucke
     operands = [workshop.train(f"a{n}", lokr(**settings), Picture(), seed=n) for n in range(2)]
     tensors = [load_file(operand.path) for operand in operands]
     assert any("lokr_t2" in name for name in tensors[0]) == tucker
-    recipe = workshop.recipe("elementwise", (2, operands[0]), (-1, operands[1]))
-    place = workshop.write(recipe)
+    blueprint = workshop.prepare("elementwise", (2, operands[0]), (-1, operands[1]))
+    place = workshop.write(blueprint)
     updates = workshop.updates(place, Picture())
     summed = {n: (2 * tensors[0][n] - tensors[1][n]).double() for n in tensors[0]}
     short = {name.rpartition("lokr_")[2]: tensor for name, tensor in summed.items()}
@@ -135,9 +135,9 @@ def test_patterns_of_rank_and_alpha(workshop: Any, architectures: Any) -> None:
     base = architectures["llama"]
     settings = {"rank_pattern": {"down_proj": 1}, "alpha_pattern": {"q_proj": 5}, "r": 8}
     one, other = pair(workshop, base, target_modules=["q_proj", "down_proj"], **settings)
-    recipe = workshop.recipe("elementwise", (1, one), (1, other))
+    blueprint = workshop.prepare("elementwise", (1, one), (1, other))
     first, second = load_file(one.path), load_file(other.path)
-    changes = workshop.changes(workshop.write(recipe), base)
+    changes = workshop.changes(workshop.write(blueprint), base)
     summed = {name: first[name] + second[name] for name in first}
     for module in modules(summed):
         scaling = 5 / 8 if "q_proj" in module else 8.0
@@ -162,7 +162,7 @@ def test_what_differs_is_refused(workshop: Any, architectures: Any) -> None:
 
     def refused(*operands: Any) -> IncompatibleError:
         with pytest.raises(IncompatibleError) as caught:
-            workshop.recipe("elementwise", *((1, operand) for operand in operands))
+            workshop.prepare("elementwise", *((1, operand) for operand in operands))
         return caught.value
 
     plain, _ = pair(workshop, base, target_modules=["q_proj"])
@@ -175,4 +175,4 @@ def test_what_differs_is_refused(workshop: Any, architectures: Any) -> None:
     odd = replace(plain, config={**plain.config, "next_years": True})
     assert "'next_years' set to True" in refused(odd).message
     with pytest.raises(UnsupportedError, match="LoKr has no semantics 'onesided'"):
-        workshop.recipe("onesided", (Fraction(1), plain))
+        workshop.prepare("onesided", (Fraction(1), plain))

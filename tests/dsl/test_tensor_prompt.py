@@ -46,9 +46,9 @@ CASES = [
 def test_the_model_gets_the_sum(workshop: Any, architectures: Any, family: str, kind: str) -> None:
     base = architectures[family]
     one, other = pair(workshop, base, kind)
-    place = workshop.write(workshop.recipe("exact", ("0.6", one), ("-0.4", other)))
-    assert workshop.digest(workshop.recipe("exact", ("0.6", one), ("-0.4", other))) == (
-        workshop.digest(workshop.recipe("elementwise", ("0.6", one), ("-0.4", other)))
+    place = workshop.write(workshop.prepare("exact", ("0.6", one), ("-0.4", other)))
+    assert workshop.digest(workshop.prepare("exact", ("0.6", one), ("-0.4", other))) == (
+        workshop.digest(workshop.prepare("elementwise", ("0.6", one), ("-0.4", other)))
     )
     name = "prompt_embeddings"
     summed = 0.6 * load_file(one.path)[name] - 0.4 * load_file(other.path)[name]
@@ -70,14 +70,14 @@ def test_what_differs_is_refused(workshop: Any, architectures: Any) -> None:
     with pytest.raises(
         IncompatibleError, match=r"different shapes at 'prompt_embeddings'.*\[4, 12"
     ):
-        workshop.recipe("elementwise", (1, one), (1, longer))
+        workshop.prepare("elementwise", (1, one), (1, longer))
     prefix, _ = pair(workshop, base, "prefix")
     with pytest.raises(IncompatibleError, match="the PEFT types differ"):
-        workshop.recipe("elementwise", (1, one), (1, prefix))
+        workshop.prepare("elementwise", (1, one), (1, prefix))
     with pytest.raises(UnsupportedError, match="prompt tuning has no semantics 'onesided'"):
-        workshop.recipe("onesided", (1, one))
+        workshop.prepare("onesided", (1, one))
     with pytest.raises(IncompatibleError, match="keeps no module of 'a0'"):
-        workshop.recipe("elementwise", (1, one, ModuleFilter(first=0)))
+        workshop.prepare("elementwise", (1, one, ModuleFilter(first=0)))
 
 
 def test_a_prompt_from_text_needs_no_tokenizer_any_more(workshop: Any, architectures: Any) -> None:
@@ -90,7 +90,7 @@ def test_a_prompt_from_text_needs_no_tokenizer_any_more(workshop: Any, architect
         prompt_tuning_init_text="Summarize",
         tokenizer_name_or_path="no/such-tokenizer",
     )
-    workshop.load(workshop.write(workshop.recipe("exact", (2, one))), base())
+    workshop.load(workshop.write(workshop.prepare("exact", (2, one))), base())
 
 
 def test_inspection(workshop: Any, architectures: Any) -> None:

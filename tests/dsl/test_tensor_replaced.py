@@ -29,7 +29,7 @@ def several(workshop: Any, base: Any, settings: Any, count: int = 2) -> list[Any
 
 def refused(workshop: Any, *terms: Any) -> IncompatibleError:
     with pytest.raises(IncompatibleError) as caught:
-        workshop.recipe("elementwise", *terms)
+        workshop.prepare("elementwise", *terms)
     return caught.value
 
 
@@ -47,9 +47,9 @@ def test_a_head_is_averaged_where_coefficients_sum_to_one(
     operands = several(workshop, base, lambda: lora(family, modules_to_save=[HEADS[family]]), 3)
     coefficients = (0.6, 0.7, -0.3)
     terms = zip(("0.6", "0.7", "-0.3"), operands, strict=True)
-    recipe = workshop.recipe(semantics, *terms)
-    assert recipe.config["modules_to_save"] == [HEADS[family]]
-    place = workshop.write(recipe)
+    blueprint = workshop.prepare(semantics, *terms)
+    assert blueprint.config["modules_to_save"] == [HEADS[family]]
+    place = workshop.write(blueprint)
     merged = workshop.merged(place, base())
     name = f"{HEADS[family]}.weight"
     expected = summed(workshop, base, operands, coefficients, name)
@@ -76,9 +76,9 @@ def test_a_head_is_refused_where_they_do_not(workshop: Any, architectures: Any) 
     assert proposed
     kept = ModuleFilter(modules=proposed[1])
     assert kept == NO_HEAD
-    recipe = workshop.recipe("elementwise", ("0.5", one, kept), ("0.7", plain))
-    assert recipe.config["modules_to_save"] is None
-    assert "lm_head.weight" not in workshop.changes(workshop.write(recipe), base)
+    blueprint = workshop.prepare("elementwise", ("0.5", one, kept), ("0.7", plain))
+    assert blueprint.config["modules_to_save"] is None
+    assert "lm_head.weight" not in workshop.changes(workshop.write(blueprint), base)
 
 
 def test_peft_linear_has_no_heads(workshop: Any, architectures: Any) -> None:
@@ -86,7 +86,7 @@ def test_peft_linear_has_no_heads(workshop: Any, architectures: Any) -> None:
         workshop, architectures["llama"], lambda: lora("llama", modules_to_save=["lm_head"])
     )
     with pytest.raises(IncompatibleError, match="add_weighted_adapter loses"):
-        workshop.recipe("peft-linear", (1, one))
+        workshop.prepare("peft-linear", (1, one))
 
 
 def test_modules_to_save_of_other_types(workshop: Any, architectures: Any) -> None:
@@ -100,8 +100,8 @@ def test_modules_to_save_of_other_types(workshop: Any, architectures: Any) -> No
         lambda: LoKrConfig(target_modules=["k_proj"], **saved),
     ):
         operands = several(workshop, base, settings)
-        recipe = workshop.recipe("elementwise", ("0.3", operands[0]), ("0.7", operands[1]))
-        merged = workshop.merged(workshop.write(recipe), base())
+        blueprint = workshop.prepare("elementwise", ("0.3", operands[0]), ("0.7", operands[1]))
+        merged = workshop.merged(workshop.write(blueprint), base())
         for name in ("lm_head.weight", "model.norm.weight"):
             expected = summed(workshop, base, operands, (0.3, 0.7), name)
             torch.testing.assert_close(merged[name], expected, rtol=1e-5, atol=1e-5)
@@ -125,8 +125,8 @@ def test_a_head_that_its_task_needs(workshop: Any, tmp_path: Any) -> None:
         return LoraConfig(task_type=TaskType.SEQ_CLS, target_modules=["q_proj"], r=2)
 
     operands = several(workshop, base, settings)
-    recipe = workshop.recipe("exact", ("1/4", operands[0]), ("3/4", operands[1]))
-    merged = workshop.merged(workshop.write(recipe), base())
+    blueprint = workshop.prepare("exact", ("1/4", operands[0]), ("3/4", operands[1]))
+    merged = workshop.merged(workshop.write(blueprint), base())
     expected = summed(workshop, base, operands, (0.25, 0.75), "score.weight")
     torch.testing.assert_close(merged["score.weight"], expected, rtol=1e-5, atol=1e-5)
     no_score = ModuleFilter(modules="q_proj")
@@ -138,11 +138,11 @@ def test_a_head_that_its_task_needs(workshop: Any, tmp_path: Any) -> None:
 def test_trained_biases(workshop: Any, architectures: Any, bias: str) -> None:
     base = architectures["gpt2"]
     operands = several(workshop, base, lambda: lora("gpt2", bias=bias))
-    recipe = workshop.recipe("elementwise", ("0.6", operands[0]), ("0.4", operands[1]))
-    assert recipe.config["bias"] == bias
-    names = {tensor.name for tensor in recipe.tensors if tensor.name.endswith(".bias")}
+    blueprint = workshop.prepare("elementwise", ("0.6", operands[0]), ("0.4", operands[1]))
+    assert blueprint.config["bias"] == bias
+    names = {tensor.name for tensor in blueprint.tensors if tensor.name.endswith(".bias")}
     assert len(names) == (2 if bias == "lora_only" else 13)
-    merged = workshop.merged(workshop.write(recipe), base())
+    merged = workshop.merged(workshop.write(blueprint), base())
     for name in ("transformer.h.0.attn.c_attn.bias", "transformer.h.0.mlp.c_fc.bias"):
         expected = summed(workshop, base, operands, (0.6, 0.4), name)
         torch.testing.assert_close(merged[name], expected, rtol=1e-5, atol=1e-5)
@@ -161,12 +161,12 @@ def test_trained_biases_of_other_types(workshop: Any, architectures: Any) -> Non
         lambda: VeraConfig(bias="vera_only", r=2, **shared),
     ):
         operands = several(workshop, base, settings)
-        recipe = workshop.recipe("elementwise", ("0.6", operands[0]), ("0.4", operands[1]))
+        blueprint = workshop.prepare("elementwise", ("0.6", operands[0]), ("0.4", operands[1]))
         name = "transformer.h.0.attn.c_attn.bias"
-        merged = workshop.merged(workshop.write(recipe), base())
+        merged = workshop.merged(workshop.write(blueprint), base())
         expected = summed(workshop, base, operands, (0.6, 0.4), name)
         torch.testing.assert_close(merged[name], expected, rtol=1e-5, atol=1e-5)
-        assert recipe.config["bias"] == settings().bias
+        assert blueprint.config["bias"] == settings().bias
 
 
 @pytest.mark.parametrize("indices", [[1, 5], {"embed_tokens": [2, 3]}])
@@ -174,9 +174,9 @@ def test_trained_tokens(workshop: Any, architectures: Any, indices: Any) -> None
     base = architectures["llama"]
     tokens = {"trainable_token_indices": indices}
     operands = several(workshop, base, lambda: lora("llama", **tokens))
-    recipe = workshop.recipe("exact", ("0.6", operands[0]), ("0.4", operands[1]))
-    assert recipe.config["trainable_token_indices"] == indices
-    merged = workshop.merged(workshop.write(recipe), base())
+    blueprint = workshop.prepare("exact", ("0.6", operands[0]), ("0.4", operands[1]))
+    assert blueprint.config["trainable_token_indices"] == indices
+    merged = workshop.merged(workshop.write(blueprint), base())
     name = "model.embed_tokens.weight"
     expected = summed(workshop, base, operands, (0.6, 0.4), name)
     torch.testing.assert_close(merged[name], expected, rtol=1e-5, atol=1e-5)
@@ -201,7 +201,7 @@ def test_one_adapter_keeps_its_head_bit_for_bit(workshop: Any, architectures: An
     one, _ = several(
         workshop, architectures["llama"], lambda: lora("llama", modules_to_save=["lm_head"])
     )
-    place = workshop.write(workshop.recipe("exact", (1, one)))
+    place = workshop.write(workshop.prepare("exact", (1, one)))
     name = "base_model.model.lm_head.weight"
     composed = load_file(place / "adapter_model.safetensors")
     assert torch.equal(composed[name], load_file(one.path)[name])

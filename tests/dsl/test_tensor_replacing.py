@@ -39,9 +39,9 @@ def pair(workshop: Any, base: Any, settings: Any) -> list[Any]:
 def test_norms(workshop: Any, architectures: Any, family: str, semantics: str) -> None:
     base = architectures[family]
     operands = pair(workshop, base, lambda: norms(family))
-    recipe = workshop.recipe(semantics, ("1.6", operands[0]), ("-0.6", operands[1]))
-    assert recipe.rank is None
-    place = workshop.write(recipe)
+    blueprint = workshop.prepare(semantics, ("1.6", operands[0]), ("-0.6", operands[1]))
+    assert blueprint.rank is None
+    place = workshop.write(blueprint)
     first, second = (workshop.merged(operand.path.parent, base()) for operand in operands)
     merged = workshop.merged(place, base())
     for name, tensor in base().state_dict().items():
@@ -57,32 +57,32 @@ def test_norms(workshop: Any, architectures: Any, family: str, semantics: str) -
 def test_tokens(workshop: Any, architectures: Any, family: str) -> None:
     base = architectures[family]
     operands = pair(workshop, base, lambda: tokens(family, 1, 5))
-    recipe = workshop.recipe("exact", ("0.3", operands[0]), ("0.7", operands[1]))
-    assert recipe.config["token_indices"] == [1, 5]
-    merged = workshop.merged(workshop.write(recipe), base())
+    blueprint = workshop.prepare("exact", ("0.3", operands[0]), ("0.7", operands[1]))
+    assert blueprint.config["token_indices"] == [1, 5]
+    merged = workshop.merged(workshop.write(blueprint), base())
     first, second = (workshop.merged(operand.path.parent, base()) for operand in operands)
     for name in merged:
         torch.testing.assert_close(merged[name], 0.3 * first[name] + 0.7 * second[name])
     other = workshop.train("other", tokens(family, 5, 1), base(), seed=4)
     with pytest.raises(IncompatibleError, match="trained other tokens of"):
-        workshop.recipe("exact", ("0.3", operands[0]), ("0.7", other))
+        workshop.prepare("exact", ("0.3", operands[0]), ("0.7", other))
 
 
 def test_coefficients_that_do_not_sum_to_one(workshop: Any, architectures: Any) -> None:
     base = architectures["llama"]
     one, other = pair(workshop, base, lambda: norms("llama"))
     with pytest.raises(IncompatibleError, match=r"\(LN tuning\), and the coefficients sum to 2"):
-        workshop.recipe("elementwise", (1, one), (1, other))
+        workshop.prepare("elementwise", (1, one), (1, other))
     # Where all cancel, the base model's own value stays.
     first = ModuleFilter(first=0, last=0)
-    recipe = workshop.recipe("elementwise", (1, one, first), (1, other), (-1, other, first))
-    merged = workshop.merged(workshop.write(recipe), base())
+    blueprint = workshop.prepare("elementwise", (1, one, first), (1, other), (-1, other, first))
+    merged = workshop.merged(workshop.write(blueprint), base())
     parts = [workshop.merged(operand.path.parent, base()) for operand in (one, other)]
     for layer, part in enumerate(parts):
         name = f"model.layers.{layer}.input_layernorm.weight"
         assert torch.equal(merged[name], part[name])
-    recipe = workshop.recipe("elementwise", (1, one, first))
-    assert workshop.changes(workshop.write(recipe), base).keys() == {
+    blueprint = workshop.prepare("elementwise", (1, one, first))
+    assert workshop.changes(workshop.write(blueprint), base).keys() == {
         "model.layers.0.input_layernorm.weight"
     }
 

@@ -36,7 +36,7 @@ def pair(workshop: Any, base: Any, **settings: Any) -> list[Any]:
 def test_elementwise_sums_the_vectors(workshop: Any, architectures: Any, family: str) -> None:
     base = architectures[family]
     one, other = pair(workshop, base)
-    place = workshop.write(workshop.recipe("elementwise", ("0.6", one), ("-0.4", other)))
+    place = workshop.write(workshop.prepare("elementwise", ("0.6", one), ("-0.4", other)))
     first, second = load_file(one.path), load_file(other.path)
     summed = {name: 0.6 * first[name] - 0.4 * second[name] for name in first if "lambda" in name}
     a, b = (first[f"base_model.vera_{letter}"] for letter in "AB")
@@ -61,19 +61,19 @@ def test_exact_of_one_is_linear_and_filters_leave_nothing(
     base = architectures["llama"]
     one, other = pair(workshop, base, save_projection=saved)
     narrow = ModuleFilter(modules="q_proj")
-    recipe = workshop.recipe("exact", ("-0.5", one, narrow))
-    changes = workshop.changes(workshop.write(recipe), base)
+    blueprint = workshop.prepare("exact", ("-0.5", one, narrow))
+    changes = workshop.changes(workshop.write(blueprint), base)
     single = workshop.changes(one.path.parent, base)
     assert changes.keys() == {name for name in single if "q_proj" in name}
     for name, change in changes.items():
         torch.testing.assert_close(change, -0.5 * single[name], rtol=1e-4, atol=1e-6)
     with pytest.raises(IncompatibleError, match="a sum of 2 VeRA updates"):
-        workshop.recipe("exact", (1, one), (1, other))
+        workshop.prepare("exact", (1, one), (1, other))
     # Without saved projections PEFT draws the same ones again.
-    recipe = workshop.recipe("elementwise", ("0.5", one), ("0.5", one, narrow), (0.5, other))
-    assert recipe.config["save_projection"] is saved
-    assert any(tensor.name == "base_model.vera_A" for tensor in recipe.tensors) == saved
-    workshop.load(workshop.write(recipe), base())
+    blueprint = workshop.prepare("elementwise", ("0.5", one), ("0.5", one, narrow), (0.5, other))
+    assert blueprint.config["save_projection"] is saved
+    assert any(tensor.name == "base_model.vera_A" for tensor in blueprint.tensors) == saved
+    workshop.load(workshop.write(blueprint), base())
 
 
 def test_projections_that_differ_are_refused(workshop: Any, architectures: Any) -> None:
@@ -81,7 +81,7 @@ def test_projections_that_differ_are_refused(workshop: Any, architectures: Any) 
 
     def refused(*operands: Any) -> str:
         with pytest.raises(IncompatibleError) as caught:
-            workshop.recipe("elementwise", *((1, operand) for operand in operands))
+            workshop.prepare("elementwise", *((1, operand) for operand in operands))
         assert "save_projection=True" in str(caught.value.hint)
         return str(caught.value.message)
 
@@ -94,8 +94,8 @@ def test_projections_that_differ_are_refused(workshop: Any, architectures: Any) 
     assert "are drawn for different modules or ranks" in refused(one, narrow)
     # Of one seed and for the same modules they are the same, saved or not.
     alike = pair(workshop, base, save_projection=False)[1]
-    recipe = workshop.recipe("elementwise", (1, one), (1, alike))
-    assert recipe.config["save_projection"] is True
+    blueprint = workshop.prepare("elementwise", (1, one), (1, alike))
+    assert blueprint.config["save_projection"] is True
 
 
 def test_inspection(workshop: Any, architectures: Any) -> None:

@@ -53,7 +53,7 @@ def cosines(hub: AdapterHub, starts: Mapping[str, int] = STARTS) -> tuple[list[f
     compiled = compile_request(hub.catalog, hub.blobs, request)
     labels = [compiled.parents[key].name for key in compiled.evaluation.plan.adapters]
     shared, independent = [], []
-    for one in alignments(compiled.recipe.sources, compiled.recipe.sums):
+    for one in alignments(compiled.blueprint.sources, compiled.blueprint.sums):
         equal = starts[labels[one.first]] == starts[labels[one.second]]
         (shared if equal else independent).append(one.cosine)
         assert one.unrelated is not equal
