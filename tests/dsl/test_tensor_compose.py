@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isogloss.dsl.algebra.scaling import float32
 from isogloss.dsl.errors import IncompatibleError
 from isogloss.dsl.meaning.plan import ModuleFilter
 from isogloss.dsl.tensors.execute import state_dict
