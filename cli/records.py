@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .output import Column, print_fields, print_table, print_text, print_title, size
 
 if TYPE_CHECKING:
-    from ..hub.renewal import Outdated
+    from ..hub.composition import Outdated
     from ..store import CompositionRecord, ParentRecord, VersionRecord
 
 _COLUMNS: Final = (

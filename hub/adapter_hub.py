@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..dsl.meaning.recipes import Recipe
-    from .composition import Compiled, Explanation, Request
+    from .composition import Compiled, Explanation, Outdated, Request
     from .difference import Difference
-    from .renewal import Outdated
     from .result import Composed
 
 # Modules that load torch or lark are imported by the methods that need them: a plain query

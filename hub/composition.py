@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ..dsl.checks.check import check
 from ..dsl.meaning.catalogue import Choice, Context, label
@@ -18,9 +17,6 @@ from ..dsl.text.print import print_program
 from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
 from .assessment import distance_from_exact, with_risks
 from .cookbook import recipes_of
-
-if TYPE_CHECKING:
-    from .renewal import Outdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +39,21 @@ class Compiled:
     evaluation: Evaluation
     parents: Mapping[AdapterKey, VersionRecord]
     blueprint: Blueprint
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A composed version and how it would come out today.
+
+    Attributes:
+        version: the composed version.
+        changes: lines of the difference, `- ` for what it was made of, `+ ` for what it would be.
+        reasons: what happened since, one sentence each; empty when nothing did.
+    """
+
+    version: VersionRecord
+    changes: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from ..dsl.errors import DslError
 from ..dsl.meaning.catalogue import Context, label
@@ -12,23 +11,8 @@ from ..dsl.meaning.lock import Lock, lock_from_json
 from ..dsl.meaning.plan import AdapterKey, Plan, Term, readable
 from ..dsl.text.parse import parse
 from ..store import Catalog, VersionRecord
-from .composition import Request, resolve_request
+from .composition import Outdated, Request, resolve_request
 from .errors import SourceError
-
-
-@dataclass(frozen=True, slots=True)
-class Outdated:
-    """A composed version and how it would come out today.
-
-    Attributes:
-        version: the composed version.
-        changes: lines of the difference, `- ` for what it was made of, `+ ` for what it would be.
-        reasons: what happened since, one sentence each; empty when nothing did.
-    """
-
-    version: VersionRecord
-    changes: tuple[str, ...]
-    reasons: tuple[str, ...]
 
 
 def request_again(record: VersionRecord) -> Request:

@@ -333,7 +333,9 @@ def _copy(
         part = part[: min(left, len(part))]
         _fill(part, file, path)
         if entry.dtype in _EXPONENTS and not _finite(part, entry.dtype):
-            raise WeightsError(f"{path}: tensor {quoted(entry.name)} holds a NaN or an infinity")
+            raise WeightsError(
+                f"{path}: tensor {quoted(entry.name, 200)} holds a NaN or an infinity"
+            )
         blocks.write(part)
         left -= len(part)
 
