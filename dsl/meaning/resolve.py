@@ -122,7 +122,9 @@ class Chooser:
             return self.languages[languages.name]
         return None
 
-    def _fitting(self, selector: Selector, language: str | None) -> list[Candidate]:
+    def _fitting(
+        self, selector: Selector, language: str | None, *, withdrawn: bool = False
+    ) -> list[Candidate]:
         """The versions that fit, one a name (its highest), of one language each, by name."""
         pin = selector.pin
         conditions = self._conditions(selector)
@@ -130,7 +132,8 @@ class Chooser:
             conditions.append(("compare", "language", "=", language))
         if pin is not None and pin.kind == "version":
             conditions.append(("compare", "version", "=", int(pin.value)))
-        everything = ("and", (*conditions, ("not", ("flag", "withdrawn"))))
+        flag: Condition = ("flag", "withdrawn")
+        everything = ("and", (*conditions, flag if withdrawn else ("not", flag)))
         latest = pin is None or pin.kind == "latest"
         highest: dict[str, Candidate] = {}
         for candidate in self.catalogue.find(everything, latest=latest):
@@ -187,6 +190,12 @@ class Chooser:
             message = f"{text} comes to no language at all"
         else:
             message = f"no adapter {wanted}fits {text}"
+        withdrawn = self._fitting(selector, language, withdrawn=True)
+        if language and withdrawn:
+            said = "; ".join(f"{label(item)} was withdrawn: {item.withdrawn}" for item in withdrawn)
+            return NotFoundError(
+                message, hint=f'{said} (it can still be named: "{label(withdrawn[0])}")'
+            )
         variants = [tag for tag in there if language and _is_variant(tag, language)]
         if variants:
             return NotFoundError(

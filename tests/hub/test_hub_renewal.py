@@ -64,7 +64,7 @@ def test_a_withdrawn_parent_is_left_out_and_said(
 ) -> None:
     outcome = composed.withdraw("lm-pt@v1", "trained on test data")
     assert {version.label for version in outcome.descendants} == {"xlsum-pt@v1", "second@v1"}
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="lm-pt@v1 was withdrawn: trained on test data"):
         composed.explain("lm[pt]")
     (entry,) = composed.outdated("xlsum-pt")
     assert any("trained on test data" in reason for reason in entry.reasons)
