@@ -24,8 +24,8 @@ from isogloss.store import (
     UnknownRevisionError,
     collect,
 )
-from isogloss.store.repositories.repository.git_objects import blob_oid, pointer, tree_oids
-from isogloss.store.repositories.repository.records import check_path
+from isogloss.store.repositories.git_objects import blob_oid, pointer, tree_oids
+from isogloss.store.repositories.records import check_path
 
 
 def file(path: str, content: bytes, *, lfs: bool = False) -> FileRecord:
