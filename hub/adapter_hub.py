@@ -302,10 +302,12 @@ class AdapterHub(Exchange):
             DslError: as `compose`.
         """
         from ..dsl.tensors.execute import state_dict
+        from .composition import refuse_damaged_parents
 
         compiled = self._compile(
             _request(expression, parameters, semantics, dtype, task, base, peft, distances)
         )
+        refuse_damaged_parents(self.blobs, compiled)
         return state_dict(compiled.blueprint)
 
     def fsck(self) -> Examination:

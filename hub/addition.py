@@ -14,6 +14,7 @@ from ..store import Added, Blob, BlobStore, Catalog, NewVersion, VersionRecord, 
 from .cards.card import RemotePlace
 from .composed_source import composed_version, read_lock_beside
 from .errors import IntegrityError, NameTakenError
+from .naming import refuse_other_kind
 from .peft_folder import WEIGHTS_NAME, PeftFolder, read_folder
 from .provenance import Provenance, describe
 
@@ -61,6 +62,7 @@ def _trained(
     catalog: Catalog, blobs: BlobStore, folder: PeftFolder, said: Provenance
 ) -> NewVersion:
     described = describe(said, folder)
+    refuse_other_kind(catalog, described["name"], described["kind"])
     if said.name is None:
         _refuse_other_base(catalog, described)
     inspection = inspect(described["config"], read_header(folder.weights))

@@ -14,9 +14,10 @@ from ..dsl.tensors.blueprint import Blueprint, Operand, prepare
 from ..dsl.tensors.divergence import Divergence
 from ..dsl.text.parse import parse
 from ..dsl.text.print import print_program
-from ..store import BlobStore, Catalog, ParentRecord, VersionRecord
+from ..store import BlobError, BlobStore, Catalog, ParentRecord, VersionRecord
 from .assessment import distance_from_exact, with_risks
 from .cookbook import recipes_of
+from .errors import IntegrityError
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,21 @@ def operand(record: VersionRecord, blobs: BlobStore) -> Operand:
         config=record.config,
         tokenizer_digest=record.tokenizer_digest,
     )
+
+
+def refuse_damaged_parents(blobs: BlobStore, compiled: Compiled) -> None:
+    """Read the weights of every parent and compare them with their digests.
+
+    A result made of other bytes than its lock names could never be made again.
+
+    Raises:
+        IntegrityError: weights that are damaged or gone, with the adapter's name.
+    """
+    for record in compiled.parents.values():
+        try:
+            blobs.verify(record.digest)
+        except BlobError as error:
+            raise IntegrityError(f"the weights of {label(record)}: {error}") from error
 
 
 def explain(compiled: Compiled, renewals: tuple[Outdated, ...] = ()) -> Explanation:

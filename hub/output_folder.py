@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
@@ -21,6 +21,7 @@ def new_folder(output: str | Path) -> Iterator[Path]:
         OutputError: `output` is there and not an empty folder, or cannot be written.
     """
     target = Path(output).expanduser().absolute()
+    made = _missing_parents(target)
     building = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         _refuse_taken(target)
@@ -40,6 +41,17 @@ def new_folder(output: str | Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _missing_parents(target: Path) -> list[Path]:
+    """The folders above the target that are not there yet, the innermost first.
+
+    They are removed again where nothing came to stand in them.
+    """
+    return [folder for folder in target.parents if not os.path.lexists(folder)]
 
 
 def _refuse_taken(target: Path) -> None:

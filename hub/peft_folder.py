@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +88,12 @@ def _pickled(path: Path) -> RefusedSourceError:
     target = path.with_suffix(".safetensors")
     if not target.name.startswith("adapter_model"):
         target = path.with_name(WEIGHTS_NAME)
+    paths = f"{shlex.quote(str(path))} {shlex.quote(str(target))}"
     return RefusedSourceError(
         f"'{path}' is a pickle, which can run code when it is loaded. If you trust it, "
         "convert it:\n"
-        f'  python -c "import torch, safetensors.torch; safetensors.torch.save_file('
-        f"torch.load('{path}', weights_only=True), '{target}')\""
+        "  python -c 'import sys, torch, safetensors.torch; safetensors.torch.save_file("
+        f"torch.load(sys.argv[1], weights_only=True), sys.argv[2])' {paths}"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..dsl.errors import LanguageError
 from ..dsl.languages import normalize
 from ..dsl.meaning.reference import is_adapter_name
 from .cards.card import PROVENANCE_FIELD
@@ -13,6 +14,7 @@ from .errors import SourceError
 from .peft_folder import CONFIG_NAME, PeftFolder
 
 KINDS = ("task", "lm")
+RESERVED_TASKS = ("task", "lm", "any")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
         )
     if kind not in KINDS:
         raise SourceError(f"there is no kind '{kind}': give one of {', '.join(KINDS)}")
+    if task in RESERVED_TASKS:
+        raise SourceError(f"a task cannot be called '{task}': selectors have that word for a kind")
     if kind == "lm" and task is not None:
         raise SourceError(
             f"an adapter of kind lm is trained on unlabelled text and has no task ('{task}'); "
@@ -74,7 +78,14 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
             "neither --language nor the card says which language this adapter is for; "
             "give --language, such as --language en"
         )
-    languages = tuple(sorted({normalize(code) for code in given}))
+    try:
+        languages = tuple(sorted({normalize(code) for code in given}))
+    except LanguageError as error:
+        if said.languages:
+            raise
+        raise SourceError(
+            f"the card in '{folder.path}' says: {error.message}; give --language"
+        ) from error
     name = said.name or f"{task or kind}-{'-'.join(languages)}"
     if not is_adapter_name(name):
         raise SourceError(
@@ -180,6 +191,11 @@ def _refuse_out_of_range(said: Provenance) -> None:
 
 def _card_languages(card: Mapping[str, Any]) -> tuple[str, ...] | None:
     value = card.get("language")
+    # YAML reads an unquoted `no`, which is Norwegian, as false.
+    value = (
+        ["no" if item is False else item for item in value] if isinstance(value, list) else value
+    )
+    value = "no" if value is False else value
     if isinstance(value, list):
         return languages_given([str(item) for item in value])
     return languages_given(value if isinstance(value, str) else None)

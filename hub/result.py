@@ -29,8 +29,9 @@ from ..store import (
 from .assessment import distance_in_words, with_risks
 from .cards.card import CardFacts, write_card
 from .cards.licenses import license_of
-from .composition import Compiled, parent_records
+from .composition import Compiled, parent_records, refuse_damaged_parents
 from .errors import OutputError, SourceError
+from .naming import refuse_other_kind
 from .output_folder import new_folder
 from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from .remote.places import place_of_version, places_of
@@ -87,20 +88,23 @@ def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Re
     """Compose, and keep the result as it was asked for; all or nothing.
 
     Raises:
-        SourceError: a name that cannot be one. OutputError: a folder that is taken.
-        WeightsError: a result that is not finite.
+        SourceError, NameTakenError: a name that cannot be one. OutputError: a folder that is taken.
+        WeightsError: a result that is not finite. IntegrityError: a parent that is damaged.
     """
     if result.name is not None and not is_adapter_name(result.name):
         raise SourceError(
             f"'{result.name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
             "with at most one '/' between owner and name"
         )
+    if result.name is not None:
+        refuse_other_kind(catalog, result.name, "composed")
     plan, parents = compiled.evaluation.plan, compiled.parents
     compiled = replace(compiled, blueprint=with_risks(compiled.blueprint, plan, parents))
     if result.output is None:
         return _into_catalogue(catalog, blobs, compiled, result, None)
     with new_folder(result.output) as folder:
         if result.name is None:
+            refuse_damaged_parents(blobs, compiled)
             composed = _into_folder(catalog, folder, compiled, result)
         else:
             composed = _into_catalogue(catalog, blobs, compiled, result, folder)
@@ -130,6 +134,7 @@ def _into_catalogue(
     if known is not None and reused:
         digest = known.digest
     else:
+        refuse_damaged_parents(blobs, compiled)
         with blobs.writer() as writer:
             execute(blueprint, writer.write)
             digest = writer.commit().digest

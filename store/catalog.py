@@ -164,8 +164,10 @@ class Catalog:
         if latest:
             conditions.append(is_latest())
         order = order_by(sort) if sort else ()
-        if limit is not None and not 0 <= limit < 2**63:
-            raise QueryError(f"limit {limit} is no number of versions: expected 0 or more")
+        if limit is not None and limit < 0:
+            raise QueryError(f"limit {limit} is negative")
+        if limit is not None and limit >= 2**63:
+            raise QueryError(f"limit {limit} is more than any catalogue can hold")
         return self._database.read(
             lambda session: read_versions(session, *conditions, order=order, limit=limit)
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,15 +82,16 @@ def test_a_language_that_no_code_is(hub: AdapterHub, tmp_path: Path, write_lora:
 def test_pickles_are_refused_with_a_command_that_converts_them(
     hub: AdapterHub, tmp_path: Path, write_lora: WriteLora, name: str
 ) -> None:
-    folder = write_lora(tmp_path / "run")
+    folder = write_lora(tmp_path / 'somebody\'s "run"')
     weights = folder / "adapter_model.safetensors"
     tensors = load_file(weights)
     torch.save(tensors, folder / name)
     weights.unlink()
     with pytest.raises(RefusedSourceError) as caught:
         hub.add(folder, kind="lm", language="en")
-    command = str(caught.value).partition('python -c "')[2].rstrip('"')
-    exec(command, {})
+    command = str(caught.value).splitlines()[-1].strip()
+    assert command.startswith("python -c ")
+    subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True)
     assert hub.add(folder, kind="lm", language="en").created
 
 

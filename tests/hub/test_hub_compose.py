@@ -15,7 +15,13 @@ from isogloss.dsl.errors import (
     IncompatibleError,
     NotFoundError,
 )
-from isogloss.hub import AdapterHub, IntegrityError, OutputError, SourceError
+from isogloss.hub import (
+    AdapterHub,
+    IntegrityError,
+    NameTakenError,
+    OutputError,
+    SourceError,
+)
 from isogloss.store import UnknownVersionError
 from safetensors.torch import load_file
 
@@ -245,6 +251,29 @@ def test_a_flipped_byte_in_stored_weights_is_found_and_named(
         with pytest.raises(IntegrityError, match="lm-pt@v1"):
             stocked.verify(target)
     assert len(stocked.fsck().problems) == 1
+
+
+def test_a_damaged_parent_is_not_composed(stocked: AdapterHub, tmp_path: Path) -> None:
+    flip(stocked.blobs.path(stocked.show("lm-pt").digest))
+    before = [record.label for record in stocked.find()]
+    with pytest.raises(IntegrityError, match="lm-pt@v1"):
+        stocked.compose(EXPRESSION, name="kept")
+    with pytest.raises(IntegrityError, match="lm-pt@v1"):
+        stocked.compose(EXPRESSION, output=tmp_path / "a" / "b" / "out")
+    with pytest.raises(IntegrityError, match="lm-pt@v1"):
+        stocked.state_dict(EXPRESSION)
+    assert [record.label for record in stocked.find()] == before
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_name_keeps_its_kind(stocked: AdapterHub, tmp_path: Path, write_lora: WriteLora) -> None:
+    with pytest.raises(NameTakenError, match="kind lm"):
+        stocked.compose(EXPRESSION, name="lm-pt")
+    stocked.compose(EXPRESSION, name="xlsum-yo")
+    with pytest.raises(NameTakenError, match="--name"):
+        stocked.add(write_lora(tmp_path / "new", 77), kind="task", language="yo", task="xlsum")
+    with pytest.raises(SourceError, match="cannot be called 'lm'"):
+        stocked.add(write_lora(tmp_path / "odd", 78), kind="task", language="yo", task="lm")
 
 
 def test_a_parent_that_is_not_here_is_named(stocked: AdapterHub, tmp_path: Path) -> None:
