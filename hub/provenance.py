@@ -55,37 +55,10 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
         LanguageError: not a language code.
     """
     card = said_by_card(folder.card)
-    kind, task = said.kind or card.kind, said.task or card.task
-    if kind is None:
-        raise SourceError(
-            "neither --kind nor the card says what this adapter was trained on; give --kind task "
-            "(labelled data of a task) or --kind lm (plain text)"
-        )
-    if kind not in KINDS:
-        raise SourceError(f"there is no kind '{kind}': give one of {', '.join(KINDS)}")
-    if task in RESERVED_TASKS:
-        raise SourceError(f"a task cannot be called '{task}': selectors have that word for a kind")
-    if kind == "lm" and task is not None:
-        raise SourceError(
-            f"an adapter of kind lm is trained on unlabelled text and has no task ('{task}'); "
-            "leave --task out or give --kind task"
-        )
+    kind, task = _kind_and_task(said, card)
     _refuse_out_of_range(said)
     config = corrected_config(said, folder)
-    given = said.languages or card.languages
-    if not given:
-        raise SourceError(
-            "neither --language nor the card says which language this adapter is for; "
-            "give --language, such as --language en"
-        )
-    try:
-        languages = tuple(sorted({normalize(code) for code in given}))
-    except LanguageError as error:
-        if said.languages:
-            raise
-        raise SourceError(
-            f"the card in '{folder.path}' says: {error.message}; give --language"
-        ) from error
+    given, languages = _languages(said, card, folder)
     name = said.name or f"{task or kind}-{'-'.join(languages)}"
     if not is_adapter_name(name):
         raise SourceError(
@@ -115,6 +88,45 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
         "note": said.note,
         "config": config,
     }
+
+
+def _kind_and_task(said: Provenance, card: Provenance) -> tuple[str, str | None]:
+    kind, task = said.kind or card.kind, said.task or card.task
+    if kind is None:
+        raise SourceError(
+            "neither --kind nor the card says what this adapter was trained on; give --kind task "
+            "(labelled data of a task) or --kind lm (plain text)"
+        )
+    if kind not in KINDS:
+        raise SourceError(f"there is no kind '{kind}': give one of {', '.join(KINDS)}")
+    if task in RESERVED_TASKS:
+        raise SourceError(f"a task cannot be called '{task}': selectors have that word for a kind")
+    if kind == "lm" and task is not None:
+        raise SourceError(
+            f"an adapter of kind lm is trained on unlabelled text and has no task ('{task}'); "
+            "leave --task out or give --kind task"
+        )
+    return kind, task
+
+
+def _languages(
+    said: Provenance, card: Provenance, folder: PeftFolder
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The languages as they were given, and their normal forms, sorted."""
+    given = said.languages or card.languages
+    if not given:
+        raise SourceError(
+            "neither --language nor the card says which language this adapter is for; "
+            "give --language, such as --language en"
+        )
+    try:
+        return given, tuple(sorted({normalize(code) for code in given}))
+    except LanguageError as error:
+        if said.languages:
+            raise
+        raise SourceError(
+            f"the card in '{folder.path}' says: {error.message}; give --language"
+        ) from error
 
 
 def said_by_card(card: Mapping[str, Any]) -> Provenance:
