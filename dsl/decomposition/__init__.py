@@ -1,0 +1,1 @@
+"""Updates of modules in other factors: lower ranks, other PEFT types."""
