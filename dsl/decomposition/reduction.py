@@ -1,0 +1,71 @@
+"""The nearest product of two factors to any update, by the cheapest way that its form allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from .truncation import Truncation, truncate_factors
+from .updates import Dense, Kronecker, Update
+
+
+def nearest_low_rank(
+    update: Update, *, rank: int | None = None, energy: float | None = None
+) -> Truncation:
+    """Bring an update to a lower rank, with the least error in the Frobenius norm.
+
+    One Kronecker product takes the decompositions of its halves alone, since its singular values
+    are all products of theirs (Van Loan 2000, The ubiquitous Kronecker product). An update whose
+    exact factors are narrow takes theirs. What is left is made whole, once.
+
+    Args:
+        update: of any form.
+        rank: keep as many singular values, or all where there are fewer.
+        energy: keep as few as have this share, above 0 and at most 1, of the sum of their squares.
+
+    Raises:
+        CheckError: not exactly one of rank and energy, or one out of its range.
+    """
+    (weight, term), *others = update.terms
+    if isinstance(term, Kronecker) and not others:
+        return _of_kronecker(weight, term, rank, energy)
+    found = update.factors() if update.is_narrow else Dense(update.dense()).factors()
+    return truncate_factors(found.b, found.a, rank=rank, energy=energy)
+
+
+def is_dense(update: Update) -> bool:
+    """Whether `nearest_low_rank` has to make all elements of an update; by its shapes alone."""
+    is_kronecker = len(update.terms) == 1 and isinstance(update.terms[0][1], Kronecker)
+    return not is_kronecker and not update.is_narrow
+
+
+def exact_factors(update: Update) -> tuple[torch.Tensor, torch.Tensor]:
+    """B and A in float32 with the update as their product, found without a decomposition."""
+    found = update.factors()
+    return found.b.float(), found.a.float()
+
+
+def _of_kronecker(
+    weight: float, term: Kronecker, rank: int | None, energy: float | None
+) -> Truncation:
+    (u1, s1, vt1), (u2, s2, vt2) = (
+        torch.linalg.svd(half.rows(0, half.shape[0]), full_matrices=False)
+        for half in (term.w1, term.w2)
+    )
+    values, order = torch.kron(s1, s2).sort(descending=True, stable=True)
+    # Summed from the smallest on, so that a small rest is right, too.
+    tails = torch.cat([values.square().flip(0).cumsum(0).flip(0), values.new_zeros(1)])
+    count = len(values)
+    if rank is not None:
+        count = max(1, min(rank, count))
+    elif energy is not None:
+        count = max(1, int((tails > (1 - energy) * tails[0]).sum()))
+    first, second = order[:count] // len(s2), order[:count] % len(s2)
+    b = (u1[:, None, first] * u2[None, :, second]).flatten(0, 1) * (weight * values[:count])
+    a = (vt1[first, :, None] * vt2[second, None, :]).flatten(1)
+    # The factors are orthogonal by now; what is left is to share out sizes and signs.
+    found = truncate_factors(b, a, rank=rank, energy=energy and 1.0)
+    return replace(
+        found, relative_error=float((tails[count] / tails[0]).sqrt()) if tails[0] > 0 else 0.0
+    )
