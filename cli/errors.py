@@ -6,7 +6,7 @@ The classes are looked up by name, so that a command that fails early has import
 import os
 import sys
 from collections.abc import Iterable
-from typing import Final
+from typing import IO, Final
 
 import click
 
@@ -44,6 +44,10 @@ class InputError(CliError, ValueError):
     """An expression that cannot be read from its file or from standard input."""
 
 
+class OutputError(CliError, OSError):
+    """What a command prints cannot be written to where it goes, a full disk for example."""
+
+
 def exit_code(error: BaseException) -> int | None:
     """Return the exit code of an error's class or its nearest base, None for what is a bug."""
     for cls in type(error).__mro__:
@@ -69,8 +73,8 @@ def warn(messages: Iterable[str]) -> None:
         click.echo(click.style("warning:", fg="yellow", bold=True) + f" {message}", err=True)
 
 
-def quiet_streams() -> None:
+def quiet_streams(*streams: IO[str]) -> None:
     """Send what is still to be written nowhere, for nobody reads it and the flush would fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         os.dup2(nowhere, stream.fileno())

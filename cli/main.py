@@ -112,7 +112,7 @@ class CommandTable(click.Group):
             report("interrupted")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            quiet_streams()
+            quiet_streams(sys.stdout, sys.stderr)
             ctx.exit(PIPE_CLOSED)
         except Exception as error:
             code = exit_code(error)

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import click
 
+from .errors import OutputError, quiet_streams
+
 # Whatever moves a terminal's cursor or changes its state has no place in a cell.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -30,13 +32,23 @@ class Column:
 def print_json(value: Any) -> None:
     """Print a value as JSON, with characters as they are where the output can hold them."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    click.echo(text if can_print(text) else json.dumps(value, indent=2))
+    _write(text if can_print(text) else json.dumps(value, indent=2))
 
 
 def print_text(text: str = "") -> None:
     """Print a line or more; what the output cannot encode is printed as an escape."""
     encoding = _encoding()
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    _write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _write(text: str) -> None:
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        quiet_streams(sys.stdout)
+        raise OutputError(f"cannot write the output: {error.strerror or error}") from error
 
 
 def print_title(text: str) -> None:
