@@ -4,7 +4,6 @@ The classes are looked up by name, so that a command that fails early has import
 """
 
 import os
-import sys
 from collections.abc import Iterable
 from typing import IO, Final
 
