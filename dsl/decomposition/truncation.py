@@ -27,12 +27,14 @@ class Truncation:
             of the singular values, so that both have one norm.
         singular_values: those that were kept, largest first, in float64.
         relative_error: Frobenius norm of what was left out over that of the update; 0 for zero.
+        norm: Frobenius norm of the update before the truncation.
     """
 
     b: torch.Tensor
     a: torch.Tensor
     singular_values: tuple[float, ...]
     relative_error: float
+    norm: float
 
     @property
     def rank(self) -> int:
@@ -78,6 +80,7 @@ def truncate_factors(
         a=(signs[:, None] * new_a).float(),
         singular_values=tuple(values[:count].tolist()),
         relative_error=float((tails[count] / tails[0]).sqrt()) if tails[0] > 0 else 0.0,
+        norm=float(tails[0].sqrt()),
     )
 
 

@@ -59,8 +59,9 @@ def test_singular_values_are_those_of_the_dense_product(
     lost = float((dense - product(found)).norm())
     best = float(wanted[rank:].norm())
     assert lost == pytest.approx(best, rel=1e-5, abs=3e-7 * float(wanted.norm()) + 1e-12 * size)
+    total = float(wanted.norm())
+    assert found.norm == pytest.approx(total, rel=1e-5, abs=1e-12 * size)
     if wanted[0] > 1e-6 * size:
-        total = float(wanted.norm())
         assert found.relative_error == pytest.approx(best / total, rel=1e-5, abs=1e-6)
 
 
