@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
+from ..patterns import fullmatch
 from ..tensors.tensorfile import Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
@@ -173,7 +174,7 @@ def is_feedforward(config: Mapping[str, Any], module: str) -> bool:
     names = config.get("feedforward_modules")
     if isinstance(names, str):
         try:
-            return re.fullmatch(names, module) is not None
+            return fullmatch(names, module)
         except re.error as error:
             raise IncompatibleError(
                 f"feedforward_modules is {quoted(names)}, which is no regular expression: {error}"

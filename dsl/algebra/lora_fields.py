@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
+from ..patterns import compiled, match
 from ..tensors.configuration import changes_base
 from .fields import COMMON_FIELDS, Refusal, unknown_fields, unknown_refusal
 from .replaced import REPLACING_FIELDS
@@ -124,7 +125,7 @@ def settings(config: Mapping[str, Any], alpha: str = "lora_alpha") -> LoraSettin
 
 def _matching(patterns: Mapping[str, Any], module: str) -> str | None:
     for key in patterns:
-        if re.match(rf"(.*\.)?({key})$", module):
+        if match(rf"(.*\.)?({key})$", module):
             return key
     return module if module in patterns else None
 
@@ -136,7 +137,7 @@ def _pattern(kind: str, config: Mapping[str, Any]) -> list[tuple[str, Any]]:
         raise IncompatibleError(f"{field} is {reprlib.repr(patterns)}, expected an object")
     for key in patterns:
         try:
-            re.compile(rf"(.*\.)?({key})$")
+            compiled(rf"(.*\.)?({key})$")
         except re.error as error:
             raise IncompatibleError(
                 f"{field} has the key {quoted(key)}, which is no regular expression: {error}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
+from ..patterns import fullmatch, match
 from ..tensors.tensorfile import Header, TensorEntry
 from .interface import FactorPair
 from .lora_fields import LoraSettings, settings
@@ -198,7 +199,7 @@ def is_target(config: Mapping[str, Any], module: str) -> bool:
 def _selects(field: str, names: Any, module: str) -> bool:
     if isinstance(names, str):
         try:
-            return re.fullmatch(names, module) is not None
+            return fullmatch(names, module)
         except re.error as error:
             raise IncompatibleError(
                 f"{field} is {quoted(names)}, which is no regular expression: {error}"
@@ -218,9 +219,15 @@ def _layer(module: str, patterns: Any) -> int | None:
     else:
         names = [patterns] if isinstance(patterns, str) else patterns
         expressions = [rf"(?:^|.*?\.){name}\.(\d+)\." for name in names]
-    for expression in expressions:
-        if found := re.match(expression, module):
-            return int(found[1])
+    try:
+        for expression in expressions:
+            if found := match(expression, module):
+                return int(found[1])
+    except (re.error, ValueError) as error:
+        raise IncompatibleError(
+            f"layers_pattern is {reprlib.repr(patterns)}, which does not lead to the number of a "
+            f"layer: {error}"
+        ) from error
     return None
 
 

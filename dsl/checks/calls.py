@@ -1,14 +1,14 @@
 """The checks of a call's arguments, outside of square brackets."""
 
 import re
-import warnings
 from collections.abc import Callable
 from fractions import Fraction
 
-from ..errors import CheckError, LanguageError, Span, did_you_mean, quoted
+from ..errors import CheckError, LanguageError, LimitError, Span, did_you_mean, quoted
 from ..functions import Function, FunctionParameter
 from ..languages import normalize
 from ..number import fraction_text
+from ..patterns import compiled
 from ..syntax import Call, Expression, Name, Parameter, Text
 from .arguments import bind_arguments
 from .parameters import Parameters
@@ -165,15 +165,12 @@ def _check_pattern(name: str, expression: Expression) -> None:
         message = f"a regular expression with more than {_MOST_GROUPS} groups"
         raise CheckError(message, span=expression.span)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            re.compile(expression.value)
+        compiled(expression.value)
+    except LimitError as error:
+        raise LimitError(error.message, span=expression.span, hint=error.hint) from error
     except re.error as error:
         message = f"not a regular expression: {error.msg}"
         raise CheckError(message, span=_inside(expression, error.pos or 0)) from error
-    except OverflowError as error:
-        message = f"not a regular expression: {error}"
-        raise CheckError(message, span=expression.span) from error
 
 
 def _inside(expression: Text, position: int) -> Span:

@@ -8,13 +8,13 @@ canonical text is itself an expression of the language, whose references are con
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 
 from ..errors import CheckError, LimitError
+from ..patterns import search
 from ..text.print import quote
 from .semantics import DEFAULT_SEMANTICS, function_name
 
@@ -55,7 +55,7 @@ class ModuleFilter:
         >>> ModuleFilter(first=0, last=3).keeps("model.layers.4.mlp.up_proj")
         False
         """
-        if self.modules is not None and not re.search(self.modules, module):
+        if self.modules is not None and not search(self.modules, module):
             return False
         if self.first is None and self.last is None:
             return True
