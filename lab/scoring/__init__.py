@@ -1,0 +1,1 @@
+"""Measuring adapters: likelihood and generated text against references, with intervals."""

@@ -1,0 +1,293 @@
+"""Measurements, intervals, and bits per byte, each against something computed otherwise."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from isogloss.dsl.errors import IncompatibleError
+from isogloss.lab import DataError, ScoringError
+from isogloss.lab.data.records import Pair
+from isogloss.lab.models.base import Base
+from isogloss.lab.models.prompts import Prompt
+from isogloss.lab.scoring.adapter import Adapter
+from isogloss.lab.scoring.batches import group
+from isogloss.lab.scoring.bits import bits_per_byte
+from isogloss.lab.scoring.bootstrap import bootstrap, paired_bootstrap
+from isogloss.lab.scoring.encoding import encode_pairs
+from isogloss.lab.scoring.measurement import Measurement, mean_of
+from isogloss.lab.scoring.memory import explain_out_of_memory
+from isogloss.lab.scoring.session import Session
+from isogloss.lab.tiny import byte_tokenizer, tiny_llama
+from peft import (
+    IA3Config,
+    LNTuningConfig,
+    LoKrConfig,
+    LoraConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    VeraConfig,
+    get_peft_model,
+)
+from safetensors.torch import load_file
+
+IDS = tuple(str(number) for number in range(60))
+PAIRS = (
+    Pair("a", "the river rose", "flood", ("flood",)),
+    Pair("b", "Odò kún ní òru", "odò kún", ("odò kún",)),
+    Pair("c", "the train was late again", "a train came too late", ("a train came too late",)),
+)
+
+
+def llama_base() -> Base:
+    return Base(tiny_llama(), byte_tokenizer(), "tiny-llama-0", None, False, None)
+
+
+def drawn(seed: int, shift: float = 0.0, count: int = 60) -> tuple[float, ...]:
+    return tuple(np.random.default_rng(seed).normal(shift, 1.0, count).tolist())
+
+
+def test_a_ratio_is_that_of_the_sums() -> None:
+    measurement = Measurement("bpb", ("a", "b"), (8.0, 2.0), (1.0, 4.0))
+    assert measurement.value == 2.0
+    assert measurement.examples == 2
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
+    values = drawn(1)
+    interval = bootstrap(mean_of("f1", IDS, values))
+    error = float(np.std(values)) / math.sqrt(60)
+    assert interval.value == pytest.approx(float(np.mean(values)))
+    assert interval.low == pytest.approx(interval.value - 1.96 * error, abs=0.1 * error)
+    assert interval.high == pytest.approx(interval.value + 1.96 * error, abs=0.1 * error)
+
+
+def test_resampling_equals_drawing_examples_one_by_one() -> None:
+    numerators, denominators = drawn(2, 5), tuple(abs(value) + 1 for value in drawn(3))
+    measurement = Measurement("bpb", IDS, numerators, denominators)
+    random = np.random.default_rng(9)
+    ratios = []
+    for _ in range(4000):
+        rows = random.integers(0, 60, 60)
+        ratios.append(np.array(numerators)[rows].sum() / np.array(denominators)[rows].sum())
+    interval = bootstrap(measurement)
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    assert interval.low == pytest.approx(float(low), rel=0.01)
+    assert interval.high == pytest.approx(float(high), rel=0.01)
+
+
+def test_pairs_cancel_what_both_share() -> None:
+    hard = drawn(4, 0.0)
+    first = mean_of("f1", IDS, [10 * value for value in hard])
+    second = mean_of("f1", IDS, [10 * value + 0.1 for value in hard])
+    difference = paired_bootstrap(second, first)
+    assert difference.value == pytest.approx(0.1)
+    assert (difference.low, difference.high) == pytest.approx((0.1, 0.1))
+    assert difference.excludes_zero
+    assert bootstrap(first).high - bootstrap(first).low > 1
+
+
+def test_a_difference_without_effect_includes_zero_and_turns_around() -> None:
+    first, second = mean_of("f1", IDS, drawn(5)), mean_of("f1", IDS, drawn(6))
+    forth, back = paired_bootstrap(first, second), paired_bootstrap(second, first)
+    assert not forth.excludes_zero
+    assert (forth.low, forth.high) == pytest.approx((-back.high, -back.low))
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_does_not() -> None:
+    measurement = mean_of("f1", IDS, drawn(7))
+    assert bootstrap(measurement) == bootstrap(measurement)
+    assert bootstrap(measurement) != bootstrap(measurement, seed=1)
+    narrow, wide = bootstrap(measurement, level=0.5), bootstrap(measurement, level=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_only_the_same_metric_on_the_same_examples_is_compared() -> None:
+    first = mean_of("f1", ("a", "b"), (0.0, 1.0))
+    with pytest.raises(DataError, match="not of the same examples"):
+        paired_bootstrap(first, mean_of("f1", ("a", "c"), (0.0, 1.0)))
+    with pytest.raises(DataError, match="f1 cannot be compared with em"):
+        paired_bootstrap(first, mean_of("em", ("a", "b"), (0.0, 1.0)))
+    with pytest.raises(DataError, match="nothing to measure"):
+        Measurement("bpb", (), (), ())
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), max_size=60),
+    tokens=st.integers(1, 120),
+)
+def test_batches_hold_every_example_once_and_stay_small(lengths: list[int], tokens: int) -> None:
+    batches = group(lengths, tokens)
+    assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
+    for batch in batches:
+        padded = len(batch) * max(lengths[number] for number in batch)
+        assert padded <= tokens or len(batch) == 1
+    flat: Sequence[int] = [lengths[number] for batch in batches for number in batch]
+    assert list(flat) == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "advice"),
+    [
+        (8, torch.OutOfMemoryError("CUDA out of memory"), "lower --batch-tokens (2048)"),
+        (1, RuntimeError("DefaultCPUAllocator: can't allocate memory"), "lower --max-length"),
+    ],
+)
+def test_out_of_memory_says_what_to_lower(rows: int, error: Exception, advice: str) -> None:
+    with pytest.raises(ScoringError) as caught, explain_out_of_memory(rows, 99, 2048):
+        raise error
+    assert str(caught.value).startswith(f"out of memory in a batch of {rows} x 99 tokens")
+    assert advice in str(caught.value)
+
+
+def test_other_failures_are_not_taken_for_lack_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), explain_out_of_memory(1, 1, 1):
+        raise RuntimeError("shapes do not fit")
+
+
+def by_hand(model: Any, read: Sequence[int], written: Sequence[int]) -> float:
+    """Bits of what is written, one token after the other, without padding or batches."""
+    total = 0.0
+    with torch.no_grad():
+        for done in range(len(written)):
+            logits = model(torch.tensor([[*read, *written[:done]]])).logits[0, -1]
+            total -= float(logits.log_softmax(-1)[written[done]]) / math.log(2)
+    return total
+
+
+def test_bits_per_byte_is_that_of_one_token_after_the_other() -> None:
+    base, pairs = llama_base(), PAIRS
+    encoded = encode_pairs(base, pairs, Prompt(), max_length=200)
+    for batch_tokens in (1, 90, 4096):
+        measured = bits_per_byte(Session(base), pairs, encoded, batch_tokens=batch_tokens)
+        assert measured.ids == ("a", "b", "c")
+        assert measured.denominators == (5.0, 9.0, 21.0)
+        for one, bits in zip(encoded, measured.numerators, strict=True):
+            assert bits == pytest.approx(by_hand(base.model, one.read, one.written), rel=1e-5)
+
+
+def test_what_is_scored_is_the_prompt_then_the_reference_with_its_end() -> None:
+    base = llama_base()
+    (one,) = encode_pairs(base, PAIRS[:1], Prompt("{source}\nTL;DR: "), max_length=200)
+    assert base.tokenizer.decode(one.read).endswith("the river rose\nTL;DR: ")
+    assert base.tokenizer.decode(one.written) == "flood</s>"
+    (cut,) = encode_pairs(base, PAIRS[:1], Prompt("{source}\nTL;DR: "), max_length=20)
+    assert len(cut.read) + len(cut.written) == 20
+    assert base.tokenizer.decode(cut.read).endswith("the ri\nTL;DR: ")
+    with pytest.raises(DataError, match=r"'a' has 6 tokens.*raise --max-length"):
+        encode_pairs(base, PAIRS[:1], Prompt(), max_length=7)
+    with pytest.raises(DataError, match="no pairs to score"):
+        encode_pairs(base, (), Prompt(), max_length=200)
+
+
+def lora(rank: int = 2, **more: Any) -> LoraConfig:
+    return LoraConfig(task_type="CAUSAL_LM", r=rank, target_modules=["q_proj", "v_proj"], **more)
+
+
+CONFIGS = {
+    "lora": lora(),
+    "rank 3, rslora": lora(3, use_rslora=True),
+    "biases": lora(bias="all"),
+    "dora": lora(use_dora=True),
+    "with a head": lora(modules_to_save=["lm_head"]),
+    "lokr": LoKrConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"]),
+    "ia3": IA3Config(
+        task_type="CAUSAL_LM",
+        target_modules=["k_proj", "down_proj"],
+        feedforward_modules=["down_proj"],
+    ),
+    "vera": VeraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]),
+    "prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    "layer norms": LNTuningConfig(task_type="CAUSAL_LM", target_modules=["input_layernorm"]),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An adapter folder of each kind, with random weights."""
+    parent = tmp_path_factory.mktemp("adapters")
+    for number, (name, config) in enumerate(CONFIGS.items()):
+        torch.manual_seed(number)
+        with warnings.catch_warnings():
+            # peft knows no norms by name, though its LN tuning is for nothing else.
+            warnings.filterwarnings("ignore", message="Unsupported layer type")
+            model = get_peft_model(tiny_llama(), config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter += 0.1 * torch.randn_like(parameter)
+        model.save_pretrained(parent / name, save_embedding_layers=False)
+    return {name: parent / name for name in CONFIGS}
+
+
+def read(folder: Path) -> Adapter:
+    config = json.loads((folder / "adapter_config.json").read_text())
+    return Adapter(folder.name, config, load_file(folder / "adapter_model.safetensors"))
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model(torch.tensor([[1, 50, 60, 70, 80]])).logits
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Unsupported layer type")
+def test_adapters_take_turns_and_each_is_what_peft_loads(folders: dict[str, Path]) -> None:
+    base = llama_base()
+    bare = logits(base.model)
+    session = Session(base)
+    for name in [*folders, *reversed(folders)]:
+        session.use(read(folders[name]))
+        loaded = PeftModel.from_pretrained(tiny_llama(), folders[name])
+        assert torch.equal(logits(session.model), logits(loaded)), name
+        assert not torch.allclose(logits(session.model)[:, -5:], bare), name
+    session.use(None)
+    assert torch.equal(logits(base.model), bare)
+    assert [*base.model.state_dict()] == [*tiny_llama().state_dict()]
+
+
+def test_one_form_after_another_keeps_its_layers(folders: dict[str, Path]) -> None:
+    session = Session(llama_base())
+    first = read(folders["lora"])
+    session.use(first)
+    model = session.model
+    doubled = {name: 2 * tensor for name, tensor in first.tensors.items()}
+    session.use(Adapter("doubled", first.config, doubled))
+    assert session.model is model
+    session.use(read(folders["rank 3, rslora"]))
+    assert session.model is not model
+
+
+def test_what_does_not_fit_is_refused_and_leaves_the_bare_base(folders: dict[str, Path]) -> None:
+    base = llama_base()
+    bare = logits(base.model)
+    session = Session(base)
+    good = read(folders["lora"])
+    config = {**good.config, "base_model_name_or_path": "acme/other"}
+    wider = {name: torch.cat([tensor, tensor], -1) for name, tensor in good.tensors.items()}
+    missing = dict(list(good.tensors.items())[1:])
+    unknown = {**good.tensors, "base_model.model.lm_head.lora_A.weight": torch.ones(2, 64)}
+    elsewhere = {**config, "target_modules": ["c_attn"]}
+    for bad, reason in (
+        (Adapter("wide", config, wider), "size mismatch"),
+        (Adapter("partial", config, missing), "it has no weights for"),
+        (Adapter("more", config, unknown), "there is no place for .*lm_head"),
+        (Adapter("elsewhere", elsewhere, good.tensors), "c_attn"),
+        (Adapter("pissa", {**config, "init_lora_weights": "pissa"}, good.tensors), "subtracts"),
+    ):
+        session.use(good)
+        with pytest.raises(IncompatibleError, match=reason):
+            session.use(bad)
+        assert session.adapter is None
+        assert torch.equal(logits(base.model), bare)
