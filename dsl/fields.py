@@ -35,6 +35,7 @@ FIELDS: Mapping[str, FieldKind] = MappingProxyType(
         "size": "number",
         "version": "number",
         "created": "date",
+        "here": "flag",
         "withdrawn": "flag",
     }
 )

@@ -22,6 +22,7 @@ from .errors import (
 from .evaluations import Evaluations, Score
 from .examination import Examination, examine
 from .lineage import ContentKey, Lineage, LineageEdge, LineageNode
+from .listings import Listed, Listing, Listings
 from .provenance import provenance_digest
 from .publications import PublicationRecord, Publications
 from .recipes import RecipeParameter, RecipeRecord, Recipes, SavedRecipe
@@ -32,6 +33,7 @@ from .records import (
     ParentRecord,
     VersionRecord,
     Withdrawn,
+    awaited_digest,
 )
 from .repositories.records import (
     Change,
@@ -70,6 +72,9 @@ __all__ = [
     "Lineage",
     "LineageEdge",
     "LineageNode",
+    "Listed",
+    "Listing",
+    "Listings",
     "MovedHeadError",
     "NameUsedError",
     "NewVersion",
@@ -96,6 +101,7 @@ __all__ = [
     "UnknownVersionError",
     "VersionRecord",
     "Withdrawn",
+    "awaited_digest",
     "collect",
     "examine",
     "provenance_digest",

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Self
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
 from .errors import QueryError, RecordError
 from .evaluations import Evaluations
 from .integrity import read_problems
 from .lineage import Lineage, read_lineage
+from .listings import Listings
 from .provenance import provenance_digest
 from .publications import Publications
 from .recipes import Recipes
@@ -37,13 +38,14 @@ class Catalog:
     """A catalogue of adapters in an SQLite file or a PostgreSQL database.
 
     Made by `open` or `create`; close it, or use it as a context manager. Several threads may share
-    one; another process opens its own. `recipes`, `repositories`, `evaluations` and
+    one; another process opens its own. `recipes`, `repositories`, `evaluations`, `listings` and
     `publications` are kept in it too.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.evaluations = Evaluations(database)
+        self.listings = Listings(database)
         self.publications = Publications(database)
         self.recipes = Recipes(database)
         self.repositories = Repositories(database)
@@ -96,7 +98,8 @@ class Catalog:
         """Record `new` as the next version of its name, or find that it is there already.
 
         It is there when the latest version, or the highest one should that be withdrawn, has the
-        same content and provenance. `stored` tells whether the weights of a digest lie in the blob
+        same content and provenance; and a version that waits for the weights of this source and
+        commit becomes what `new` is. `stored` tells whether the weights of a digest lie in the blob
         store (``blobs.contains``); it is asked inside the transaction, which `collect` cannot
         overlap, so that no version is ever recorded without its weights.
 
@@ -175,11 +178,12 @@ class Catalog:
     def by_digest(self, weights: str, config: str | None = None) -> list[VersionRecord]:
         """Return the versions whose weights' digest begins with `weights`: 6 to 64 hex digits.
 
-        With `config` the digest of the effective configuration begins with that too.
+        Weights that are not here yet have no digest that anybody could name. With `config` the
+        digest of the effective configuration begins with that too.
 
         Raises QueryError for what is not the beginning of a sha256.
         """
-        conditions = [Version.digest.startswith(digest_prefix(weights))]
+        conditions = [Version.digest.startswith(digest_prefix(weights)), Version.here == true()]
         if config is not None:
             conditions.append(Version.config_digest.startswith(digest_prefix(config)))
         return self._database.read(lambda session: read_versions(session, *conditions))
@@ -193,7 +197,7 @@ class Catalog:
             select_versions()
             .join(Version.composition)
             .where(Composition.plan_digest == plan_digest, Composition.dtype == dtype)
-            .where(Withdrawal.version_id.is_(None))
+            .where(Withdrawal.version_id.is_(None), Version.here == true())
             .order_by(Version.id.desc())
             .limit(1)
         )

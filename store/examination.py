@@ -10,63 +10,84 @@ from pathlib import Path
 from .blobs import BlobStore
 from .catalog import Catalog
 from .errors import BlobError
-from .records import VersionRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
     """What was found.
 
-    `problems` are sentences, each naming what it is about; `checked` counts the weights that were
-    read and `versions` the versions that refer to them. `unreferenced` weights and `temporaries`
-    are no problem: a killed process leaves them, one at work has them too, and `collect` removes
-    them.
+    `problems` are sentences, each naming what it is about; `checked` counts the files that were
+    read, `versions` the versions, and `awaited` those of them whose weights are still to be
+    fetched. `unreferenced` weights and `temporaries` are no problem: a killed process leaves them,
+    one at work has them too, and `collect` removes them.
     """
 
     problems: tuple[str, ...]
     versions: int
+    awaited: int
     checked: int
     unreferenced: tuple[str, ...]
     temporaries: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _User:
+    """What refers to content: a version, or a file of a repository; `has` is for messages."""
+
+    label: str
+    has: str
+    size_bytes: int
+
+
 def examine(
     catalog: Catalog, blobs: BlobStore, *, progress: Callable[[int, int], None] | None = None
 ) -> Examination:
-    """Read every version and all the weights that they refer to again.
+    """Read every version again, and all content that versions and repositories refer to.
 
-    `progress` is told how many weights were read, of how many. Versions can be added meanwhile.
+    `progress` is told how many files were read, of how many. Versions can be added meanwhile.
     """
     problems = catalog.integrity_problems()
     stored = blobs.digests()
     temporaries = blobs.temporaries()
-    versions_by_digest: defaultdict[str, list[VersionRecord]] = defaultdict(list)
-    for version in catalog.find(latest=False):
-        versions_by_digest[version.digest].append(version)
-    for checked, (digest, versions) in enumerate(versions_by_digest.items()):
+    users_by_digest, versions, awaited = _users(catalog)
+    for checked, (digest, users) in enumerate(users_by_digest.items()):
         if progress is not None:
-            progress(checked, len(versions_by_digest))
-        problems += _weight_problems(blobs, digest, versions)
+            progress(checked, len(users_by_digest))
+        problems += _content_problems(blobs, digest, users)
     referenced = catalog.referenced_digests()
     return Examination(
         problems=tuple(problems),
-        versions=sum(map(len, versions_by_digest.values())),
-        checked=len(versions_by_digest),
+        versions=versions,
+        awaited=awaited,
+        checked=len(users_by_digest),
         unreferenced=tuple(digest for digest in stored if digest not in referenced),
         temporaries=tuple(temporaries),
     )
 
 
-def _weight_problems(blobs: BlobStore, digest: str, versions: list[VersionRecord]) -> list[str]:
-    labels = ", ".join(version.label for version in versions)
+def _users(catalog: Catalog) -> tuple[dict[str, list[_User]], int, int]:
+    """Who refers to each content; how many versions there are, and how many wait for theirs."""
+    found: defaultdict[str, list[_User]] = defaultdict(list)
+    versions = catalog.find(latest=False)
+    for version in versions:
+        if version.here:
+            user = _User(version.label, "weights have", version.size_bytes)
+            found[version.digest].append(user)
+    for file in catalog.repositories.contents():
+        if file.digest not in found:
+            found[file.digest] = [_User(file.label, "content has", file.size_bytes)]
+    return dict(found), len(versions), sum(not version.here for version in versions)
+
+
+def _content_problems(blobs: BlobStore, digest: str, users: list[_User]) -> list[str]:
+    labels = ", ".join(user.label for user in users)
     try:
         size_bytes = blobs.size_bytes(digest)
         blobs.verify(digest)
     except BlobError as error:
         return [f"{labels}: {error}"]
     return [
-        f"{version.label}: its weights have {size_bytes} bytes, the catalogue says "
-        f"{version.size_bytes}"
-        for version in versions
-        if version.size_bytes != size_bytes
+        f"{user.label}: its {user.has} {size_bytes} bytes, the catalogue says {user.size_bytes}"
+        for user in users
+        if user.size_bytes != size_bytes
     ]

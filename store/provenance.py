@@ -11,10 +11,11 @@ from typing import Any
 from .errors import RecordError
 from .records import NewVersion
 
-# The name is what is compared under, a source is where a folder happened to lie, and the size
-# follows from the digest. A lock restates the rest, the versions of the tools that composed do not
-# change what was composed, and a parent is its content, whatever it was called.
-_LEFT_OUT = ("name", "source", "size_bytes")
+# The name is what is compared under, a source is where a folder happened to lie, the size follows
+# from the digest, and weights that arrive later change nothing of what they are. A lock restates
+# the rest, the versions of the tools that composed do not change what was composed, and a parent is
+# its content, whatever it was called.
+_LEFT_OUT = ("name", "source", "size_bytes", "here")
 _COMPOSITION_LEFT_OUT = ("lock", "tool_versions")
 _PARENT_LEFT_OUT = ("name", "version")
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from .errors import RecordError
@@ -73,6 +74,7 @@ class _Described:
     learning_rate: float | None = None
     seed: int | None = None
     library_versions: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     license: str | None = None
     note: str | None = None
     source: str | None = None
@@ -81,6 +83,7 @@ class _Described:
     config_digest: str
     original_digest: str | None = None
     size_bytes: int
+    here: bool = True
     composition: CompositionRecord | None = None
 
 
@@ -91,6 +94,10 @@ class NewVersion(_Described):
     `languages` are normal tags, sorted; a composed adapter may have none. `digest` is the sha256 of
     the canonical weights file, `config_digest` that of the effective configuration and
     `original_digest` that of the file as it was found. `size_bytes` is the canonical file's.
+    `training` holds what else is known of the run that made it, as plain JSON: fingerprint of the
+    data, seeds, losses.
+    A version that is not `here` waits at its source for its weights to be fetched: it has no size
+    yet, and for its digest stands `awaited_digest` where nobody says the true one.
 
     Raises RecordError when a value is ill-formed.
     """
@@ -106,6 +113,7 @@ class NewVersion(_Described):
             )
         self._check_languages()
         self._check_digests()
+        self._check_place()
         for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and not -(2**63) <= value < 2**63:
@@ -125,6 +133,12 @@ class NewVersion(_Described):
                 raise RecordError(f"language {tag!r} is not a tag")
         if not self.languages and self.kind != "composed":
             raise RecordError(f"an adapter of kind {self.kind!r} needs a language")
+
+    def _check_place(self) -> None:
+        if not self.here and not (self.source and self.source_revision):
+            raise RecordError(f"the weights of {self.name!r} are not here, and nobody says where")
+        if not self.here and self.size_bytes:
+            raise RecordError(f"the weights of {self.name!r} are not here, so have no size")
 
     def _check_digests(self) -> None:
         digests = {
@@ -172,6 +186,14 @@ class Withdrawn:
     version: VersionRecord
     descendants: tuple[VersionRecord, ...]
     created: bool
+
+
+def awaited_digest(source: str, revision: str) -> str:
+    """Return what stands for the digest of weights that are only known by where they are.
+
+    It is the sha256 of the address, so that two places are two adapters.
+    """
+    return sha256(f"{source}@{revision}".encode()).hexdigest()
 
 
 def check_name(name: str) -> None:

@@ -71,6 +71,22 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFile:
+    """Content that a commit refers to, with one of the places where it does."""
+
+    digest: str
+    size_bytes: int
+    repository: str
+    commit: str
+    path: str
+
+    @property
+    def label(self) -> str:
+        """The place, for people."""
+        return f"{self.path} of {self.repository} at {self.commit[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
 class RefRecord:
     """A name for a commit; `kind` is ``branch`` or ``tag``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import delete, func, insert, or_, select, true
 from sqlalchemy.orm import Session
 
 from ..errors import MovedHeadError, NameUsedError, RecordError, UnknownRepositoryError
@@ -16,6 +16,7 @@ from .records import (
     MAIN,
     Change,
     CommitRecord,
+    HeldFile,
     RefRecord,
     RepositoryRecord,
     Snapshot,
@@ -287,11 +288,40 @@ class Repositories:
                     for digest, repository in session.execute(query):
                         found[digest].add(repository)
                 known = select(Version.digest).where(
-                    or_(Version.digest.in_(batch), Version.original_digest.in_(batch))
+                    or_(Version.digest.in_(batch), Version.original_digest.in_(batch)),
+                    Version.here == true(),
                 )
                 for digest in session.scalars(known):
                     found.setdefault(digest, set()).add(None)
             return {digest: frozenset(holders) for digest, holders in found.items()}
+
+        return self._database.read(work)
+
+    def contents(self) -> list[HeldFile]:
+        """Return every content that a commit refers to, once, with a place where it is used."""
+        first = (
+            select(RepositoryFile.digest, func.min(RepositoryFile.commit_id).label("commit_id"))
+            .group_by(RepositoryFile.digest)
+            .subquery()
+        )
+        query = (
+            select(RepositoryFile, RepositoryCommit.sha, Repository.owner, Repository.name)
+            .join(
+                first,
+                (RepositoryFile.digest == first.c.digest)
+                & (RepositoryFile.commit_id == first.c.commit_id),
+            )
+            .join(RepositoryCommit, RepositoryCommit.id == RepositoryFile.commit_id)
+            .join(Repository, Repository.id == RepositoryCommit.repository_id)
+            .order_by(RepositoryFile.commit_id, RepositoryFile.path)
+        )
+
+        def work(session: Session) -> list[HeldFile]:
+            found: dict[str, HeldFile] = {}
+            for file, sha, owner, name in session.execute(query):
+                held = HeldFile(file.digest, file.size_bytes, f"{owner}/{name}", sha, file.path)
+                found.setdefault(file.digest, held)
+            return list(found.values())
 
         return self._database.read(work)
 

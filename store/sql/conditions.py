@@ -25,6 +25,7 @@ from sqlalchemy import (
     Double,
     Text,
     and_,
+    case,
     false,
     func,
     literal,
@@ -50,7 +51,13 @@ MOST_COMPARISONS = 500
 DEEPEST_NESTING = 24
 """SQLite's parser keeps at most 100 unfinished pieces."""
 
-_TEXTS: Mapping[str, InstrumentedAttribute[Any]] = {
+
+def _known_here(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """A column that says nothing of weights that are not here."""
+    return case((Version.here == true(), column))
+
+
+_TEXTS: Mapping[str, ColumnElement[Any] | InstrumentedAttribute[Any]] = {
     "name": Adapter.name,
     "kind": Version.kind,
     "language": Version.language,
@@ -65,10 +72,10 @@ _TEXTS: Mapping[str, InstrumentedAttribute[Any]] = {
     "license": Version.license,
     "note": Version.note,
     "source": Version.source,
-    "digest": Version.digest,
+    "digest": _known_here(Version.digest),
     "config_digest": Version.config_digest,
 }
-_NUMBERS: Mapping[str, InstrumentedAttribute[Any]] = {
+_NUMBERS: Mapping[str, ColumnElement[Any] | InstrumentedAttribute[Any]] = {
     "rank": Version.rank,
     "alpha": Version.alpha,
     "parameters": Version.parameters,
@@ -76,11 +83,14 @@ _NUMBERS: Mapping[str, InstrumentedAttribute[Any]] = {
     "batch_size": Version.batch_size,
     "learning_rate": Version.learning_rate,
     "seed": Version.seed,
-    "size": Version.size_bytes,
+    "size": _known_here(Version.size_bytes),
     "version": Version.number,
 }
 _TIMES: Mapping[str, InstrumentedAttribute[Any]] = {"created": Version.created_at}
-_FLAGS: Mapping[str, ColumnElement[bool]] = {"withdrawn": Withdrawal.version_id.is_not(None)}
+_FLAGS: Mapping[str, ColumnElement[bool]] = {
+    "here": Version.here == true(),
+    "withdrawn": Withdrawal.version_id.is_not(None),
+}
 
 COLUMNS: Mapping[str, ColumnElement[Any] | InstrumentedAttribute[Any]] = {
     **_TEXTS,
@@ -219,7 +229,7 @@ def _compare_digest(
 ) -> ColumnElement[bool]:
     if not prefix or set(prefix) - set("0123456789abcdef"):
         raise QueryError(f"{prefix!r} is not a digest: write its hex digits, or the first of them")
-    begins = column.startswith(prefix)
+    begins = and_(column.is_not(None), column.startswith(prefix))
     return begins if operator == "=" else not_(begins)
 
 

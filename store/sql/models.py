@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -54,7 +55,7 @@ class Adapter(Base):
 
 
 class Version(Base):
-    """A version of an adapter; a row is never changed once written."""
+    """A version of an adapter; a row is never changed once it and its weights are here."""
 
     __tablename__ = "versions"
     __table_args__ = (
@@ -63,6 +64,7 @@ class Version(Base):
         CheckConstraint("kind IN ('task', 'lm', 'composed')", name="kind"),
         Index(None, "digest", "config_digest"),
         Index(None, "language", "task"),
+        Index(None, "base_model"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -91,6 +93,7 @@ class Version(Base):
     learning_rate: Mapped[float | None]
     seed: Mapped[int | None] = mapped_column(BigInteger)
     library_versions: Mapped[dict[str, Any]] = mapped_column(JsonObject())
+    training: Mapped[dict[str, Any]] = mapped_column(JsonObject(), server_default="{}")
     license: Mapped[str | None]
     note: Mapped[str | None]
     source: Mapped[str | None]
@@ -99,6 +102,7 @@ class Version(Base):
     config_digest: Mapped[str] = mapped_column(String(64))
     original_digest: Mapped[str | None] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    here: Mapped[bool] = mapped_column(server_default=true())
     provenance_digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
 
@@ -188,6 +192,20 @@ class Withdrawal(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
     reason: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class Listing(Base):
+    """What a hub listed, as it was when its metadata was read: catalogued, or why it was not."""
+
+    __tablename__ = "listings"
+    __table_args__ = (UniqueConstraint("endpoint", "repo"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    endpoint: Mapped[str]
+    repo: Mapped[str] = mapped_column(String(200))
+    commit_sha: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str | None]
+    read_at: Mapped[datetime]
 
 
 class Recipe(Base):

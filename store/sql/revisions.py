@@ -7,7 +7,13 @@ from sqlalchemy.orm import Session
 
 from ..errors import NoCatalogError, SchemaError
 
-SCHEMA_REVISIONS = ("0001_catalogue", "0002_recipes", "0003_repositories")
+SCHEMA_REVISIONS = (
+    "0001_catalogue",
+    "0002_recipes",
+    "0003_repositories",
+    "0004_listings",
+    "0005_training",
+)
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
 
 

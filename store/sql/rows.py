@@ -40,6 +40,7 @@ _SAME_NAME = (
     "config_digest",
     "original_digest",
     "size_bytes",
+    "here",
 )
 
 
@@ -79,19 +80,33 @@ def version_row(
     new: NewVersion, adapter: Adapter, number: int, now: datetime, provenance: str
 ) -> Version:
     """Return the rows that record `new`, of that provenance digest, as a version of `adapter`."""
-    values: dict[str, Any] = {name: getattr(new, name) for name in _SAME_NAME}
     return Version(
-        **values,
+        **_values(new, provenance),
         adapter=adapter,
         number=number,
-        language=",".join(new.languages),
-        config=dict(new.config),
-        library_versions=dict(new.library_versions),
-        provenance_digest=provenance,
         created_at=now,
         composition=_composition_row(new.composition) if new.composition else None,
         withdrawal=None,
     )
+
+
+def fulfil(row: Version, new: NewVersion, provenance: str) -> None:
+    """Let a version that waited for its weights be what came: `new`, of that provenance digest.
+
+    How a composed one was made stays: the lock that says it was there before the weights.
+    """
+    for name, value in _values(new, provenance).items():
+        setattr(row, name, value)
+
+
+def _values(new: NewVersion, provenance: str) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in _SAME_NAME} | {
+        "language": ",".join(new.languages),
+        "config": dict(new.config),
+        "library_versions": dict(new.library_versions),
+        "training": dict(new.training),
+        "provenance_digest": provenance,
+    }
 
 
 def version_record(row: Version) -> VersionRecord:
@@ -103,6 +118,7 @@ def version_record(row: Version) -> VersionRecord:
         version=row.number,
         config=row.config,
         library_versions=row.library_versions,
+        training=row.training,
         created_at=row.created_at,
         withdrawn=row.withdrawal.reason if row.withdrawal else None,
         composition=_composition_record(row.composition) if row.composition else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import false, func, select
 from sqlalchemy.orm import Session
 
 from ..errors import BlobError, RecordError
@@ -13,7 +13,7 @@ from ..lineage import read_descendants
 from ..records import Added, NewVersion, VersionRecord, Withdrawn
 from .models import Adapter, Version, Withdrawal
 from .reading import read_version
-from .rows import is_latest, select_versions, version_record, version_row
+from .rows import fulfil, is_latest, select_versions, version_record, version_row
 
 
 def add_version(
@@ -26,11 +26,18 @@ def add_version(
     # The lock on the name makes PostgreSQL's writers count one after the other.
     adapter = session.scalar(select(Adapter).where(Adapter.name == new.name).with_for_update())
     now = datetime.now(UTC)
+    fresh = adapter is None
     if adapter is None:
         adapter = Adapter(name=new.name, created_at=now)
         session.add(adapter)
         session.flush()
-    rows = _latest_and_highest(session, adapter)
+    awaited = None if fresh else _awaited(session, adapter, new)
+    if awaited is not None:
+        fulfil(awaited, new, provenance)
+        session.flush()
+        _refuse_lost(new, stored)
+        return Added(version_record(awaited), created=True)
+    rows = [] if fresh else _latest_and_highest(session, adapter)
     for row in rows:
         if row.provenance_digest == provenance:
             return Added(version_record(row), created=False)
@@ -38,11 +45,7 @@ def add_version(
     row = version_row(new, adapter, number, now, provenance)
     session.add(row)
     session.flush()
-    if stored is not None and not stored(new.digest):
-        raise BlobError(
-            f"the weights of {new.name!r} (sha256 {new.digest}) are not in the store: "
-            "write them, then add again"
-        )
+    _refuse_lost(new, stored)
     return Added(version_record(row), created=True)
 
 
@@ -62,6 +65,33 @@ def withdraw_version(session: Session, name: str, number: int, reason: str) -> W
         )
     version: VersionRecord = version_record(row)
     return Withdrawn(version, read_descendants(session, version), created)
+
+
+def _awaited(session: Session, adapter: Adapter, new: NewVersion) -> Version | None:
+    """The version that `new` brings the weights of: of the same source and said to be the same."""
+    if not new.here or new.source_revision is None:
+        return None
+    query = select_versions().where(
+        Version.adapter_id == adapter.id,
+        Version.here == false(),
+        Version.source == new.source,
+        Version.source_revision == new.source_revision,
+    )
+    same = ("kind", "languages", "task", "base_model", "config_digest")
+    found = (
+        row
+        for row in session.scalars(query.order_by(Version.number))
+        if all(getattr(row, name) == getattr(new, name) for name in same)
+    )
+    return next(found, None)
+
+
+def _refuse_lost(new: NewVersion, stored: Callable[[str], bool] | None) -> None:
+    if stored is not None and new.here and not stored(new.digest):
+        raise BlobError(
+            f"the weights of {new.name!r} (sha256 {new.digest}) are not in the store: "
+            "write them, then add again"
+        )
 
 
 def _latest_and_highest(session: Session, adapter: Adapter) -> list[Version]:

@@ -121,6 +121,7 @@ class TestAdding:
             "target_modules": ("q_proj",),
             "config": {"r": 5},
             "library_versions": {"peft": "0.20.0"},
+            "training": {"init_seed": 1},
             "rank": 5,
             "alpha": 9.0,
             "learning_rate": 1e-4,
@@ -133,7 +134,7 @@ class TestAdding:
             **dict.fromkeys(("base_model", "base_revision", "peft_type", "dtype"), "other"),
             **dict.fromkeys(("license", "note", "source_revision"), "other"),
         }
-        unchanging = {"name", "source", "size_bytes", "composition"}
+        unchanging = {"name", "source", "size_bytes", "here", "composition"}
         assert set(changes) | unchanging == {item.name for item in fields(NewVersion)}
         catalog.add(make_version())
         for number, (field, value) in enumerate(changes.items(), start=2):
