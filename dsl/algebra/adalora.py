@@ -21,11 +21,11 @@ from .interface import (
     Column,
     ComposedTensor,
     Composition,
-    FactorPair,
     Inspection,
     Operand,
     Piece,
     Summand,
+    UpdateLayout,
 )
 from .lora_fields import refusal
 from .lora_result import shared_fields, target_fields
@@ -41,7 +41,7 @@ from .modules import (
     require_floats,
     require_kept,
 )
-from .replaced import Replaced, compose_replaced
+from .replaced import Replaced, compose_replaced, require_nothing_beside
 from .scaling import float32, number
 
 _OWN_FIELDS: Final = frozenset({"beta1", "beta2", "deltaT", "init_r", "orth_reg_weight"}) | {
@@ -83,15 +83,20 @@ def refuse(operand: Operand) -> None:
         raise IncompatibleError(f"{operand.quoted} {found.reason}", hint=found.remedy)
 
 
-def pairs(operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
-    """Refuse: the update is a product of three factors.
+def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+    """The update of every module as the product of its three factors.
 
     Raises:
-        IncompatibleError: always.
+        IncompatibleError: there is more than factors, or they do not fit the configuration.
     """
-    raise IncompatibleError(
-        f"{operand.quoted} is an AdaLoRA adapter, whose update is a product of three factors"
-    )
+    member, beside = _member(Summand(operand, header, 0, ()))
+    require_nothing_beside(operand, beside)
+    scaling = float(settings_of(operand.config).scaling)
+    return {
+        module: UpdateLayout("adalora", tensors, scaling)
+        for module, tensors in sorted(member.modules.items())
+        if rank_of(tensors)
+    }
 
 
 def compose(semantics: str, summands: Sequence[Summand]) -> Composition:

@@ -17,7 +17,7 @@ from ..patterns import fullmatch
 from ..tensors.tensorfile import Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import ComposedTensor, Composition, FactorPair, Inspection, Operand, Summand
+from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, UpdateLayout
 from .lora_layout import check_targets
 from .lora_result import shared_fields, target_fields
 from .modules import (
@@ -65,15 +65,15 @@ def refuse(operand: Operand) -> None:
     require_understood(operand, _UNDERSTOOD)
 
 
-def pairs(operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
-    """Refuse: the update is no product of two factors.
+def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+    """Refuse: there is no update without the base model.
 
     Raises:
         IncompatibleError: always.
     """
     raise IncompatibleError(
         f"{operand.quoted} is an IA3 adapter, which multiplies the base model's own weights: "
-        "its update is no product of two factors"
+        "its update is not known without that"
     )
 
 

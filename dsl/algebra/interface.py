@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ..decomposition.interface import Bound
 from ..errors import quoted
-from ..meaning.plan import AdapterKey, Term
+from ..meaning.plan import Atom, Term
 from ..tensors.tensorfile import Header, TensorEntry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..decomposition.updates import Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,15 @@ class Operand:
         path: its canonical weights.
         config: its adapter_config.json as parsed.
         tokenizer_digest: of the tokenizer it was trained with; None when that is not known.
+        is_there: whether the file is; until it has been made, only its header is known.
     """
 
-    key: AdapterKey
+    key: Atom
     label: str
     path: Path
     config: Mapping[str, Any]
     tokenizer_digest: str | None = None
+    is_there: bool = True
 
     @property
     def quoted(self) -> str:
@@ -147,6 +155,44 @@ class FactorPair:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateLayout:
+    """Where the tensors lie that make the true update of one module, and how they make it.
+
+    Args:
+        form: how, as `decomposition.updates` names it.
+        tensors: by the names that the form takes, all in one file.
+        scaling: what the update is multiplied with.
+        groups: of a convolution; each has an update of its own.
+        kind: "linear" (also convolutions) or "embedding", as LoRA tells them apart.
+        kernel: the sizes of a convolution's kernel, where the tensors show them.
+    """
+
+    form: str
+    tensors: Mapping[str, TensorEntry]
+    scaling: float
+    groups: int = 1
+    kind: str = "linear"
+    kernel: tuple[int, ...] = ()
+
+    def update(self, tensors: Mapping[str, Tensor]) -> tuple[Update, ...]:
+        """The update, one for each group, made of the tensors' values."""
+        from ..decomposition.updates import FORMS
+
+        return FORMS[self.form](tensors, self.scaling, self.groups)
+
+    @property
+    def bound(self) -> Bound:
+        """Rows, columns and the largest rank of the update of a group, from the shapes alone."""
+        import torch
+
+        shapes = {
+            name: torch.empty(entry.shape, device="meta") for name, entry in self.tensors.items()
+        }
+        first = self.update(shapes)[0]
+        return Bound(*first.shape, first.rank)
+
+
+@dataclass(frozen=True, slots=True)
 class FactorSum:
     """A sum that mixes factors: (sum of in_b[i] B_i) (sum of in_a[j] A_j) at one module.
 
@@ -194,11 +240,11 @@ class Algebra(Protocol):
         """
         ...
 
-    def pairs(self, operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
-        """The factors of every module, named as in the base model.
+    def updates(self, operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+        """Where the true update of every module lies, named as in the base model.
 
         Raises:
-            IncompatibleError: the update is no product of two factors, or they do not fit.
+            IncompatibleError: there is no update without the base model, or there is more than it.
         """
         ...
 

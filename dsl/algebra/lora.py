@@ -9,14 +9,14 @@ from typing import Any
 from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..tensors.tensorfile import Header
 from .generic import counted
-from .interface import ComposedTensor, Composition, FactorPair, Inspection, Operand, Summand
+from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, UpdateLayout
 from .lora_fields import changes_layout, refusal
 from .lora_layout import Factors, Layout, is_saved_embedding, layout
 from .lora_result import result_config
 from .lora_rules import RULES, Rule
 from .lora_sum import EXACT_HINT, Part, exact, factorwise
 from .modules import require_floats, require_kept
-from .replaced import Replaced, compose_replaced
+from .replaced import Replaced, compose_replaced, require_nothing_beside
 from .scaling import number
 
 
@@ -133,19 +133,25 @@ def _is_laid_out_equally(one: Summand, other: Summand) -> bool:
     return one.header is other.header and one.operand.config == other.operand.config
 
 
-def pairs(operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
-    """The factors of every module, named as in the base model.
+def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+    """The update of every module as the product of its factors.
 
     Raises:
         IncompatibleError: there is more than factors, or they do not fit the configuration.
     """
     found = _layout(operand, header)
-    if found.beside.values:
-        raise IncompatibleError(
-            f"{operand.quoted} has values of the base model trained as a whole "
-            f"({', '.join(sorted(found.beside.values))}), so that its update is more than factors"
+    require_nothing_beside(operand, found.beside)
+    return {
+        module: UpdateLayout(
+            form="lora",
+            tensors={"a": factors.a, "b": factors.b},
+            scaling=factors.scaling.rounded,
+            groups=factors.groups,
+            kind=factors.kind,
+            kernel=factors.a.shape[2:],
         )
-    return {module: found.factors[module].pair(source) for module in sorted(found.factors)}
+        for module, factors in sorted(found.factors.items())
+    }
 
 
 def _layout(operand: Operand, header: Header) -> Layout:

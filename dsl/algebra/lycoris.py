@@ -15,7 +15,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import Composition, FactorPair, Inspection, Operand, Summand
+from .interface import Composition, Inspection, Operand, Summand, UpdateLayout
 from .lora_fields import settings
 from .lora_layout import check_targets
 from .lora_result import rank_fields, shared_fields, target_fields
@@ -32,7 +32,7 @@ from .modules import (
     require_floats,
     require_kept,
 )
-from .replaced import Replaced, compose_replaced, replaced_alone
+from .replaced import Replaced, compose_replaced, replaced_alone, require_nothing_beside
 from .scaling import Scaling, float32, number
 
 _SEMANTICS: Final = ("elementwise", "exact")
@@ -85,16 +85,26 @@ class Lycoris:
         more = {"alpha", "alpha_pattern", "r", "rank_pattern", *self.shaping}
         require_understood(operand, COMMON_FIELDS | {"modules_to_save"} | more)
 
-    def pairs(self, operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
-        """Refuse: the update is no product of two factors.
+    def updates(self, operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+        """The update of every module as the product of its halves.
 
         Raises:
-            IncompatibleError: always.
+            IncompatibleError: there is more than the update, or PEFT makes another one of it.
         """
-        raise IncompatibleError(
-            f"{operand.quoted} is a {self.kind} adapter, whose update is a {self.product} "
-            "and no product of two factors"
-        )
+        member, beside = self._member(Summand(operand, header, 0, ()))
+        require_nothing_beside(operand, beside)
+        ranks = settings(operand.config, "alpha")
+        found = {}
+        for module, tensors in sorted(member.modules.items()):
+            kernel = max((entry.shape[2:] for entry in tensors.values()), key=len)
+            if len(kernel) == 1:
+                raise IncompatibleError(
+                    f"{operand.quoted} changes the convolution {quoted(module, 120)} over one "
+                    f"dimension, where PEFT's {self.product} comes out in another order"
+                )
+            scaling = ranks.scaling(module).rounded
+            found[module] = UpdateLayout(self.kind.lower(), tensors, scaling, kernel=kernel)
+        return found
 
     def compose(self, semantics: str, summands: Sequence[Summand]) -> Composition:
         """Describe a sum: of each factor on its own, or exactly where one adapter is alone.

@@ -16,7 +16,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import Composition, FactorPair, Inspection, Operand, Summand
+from .interface import Composition, Inspection, Operand, Summand, UpdateLayout
 from .lora_result import shared_fields
 from .modules import Member, added, parts_at, require_equal_shapes, require_floats, require_kept
 from .scaling import float32
@@ -80,7 +80,7 @@ class Prompt:
             )
         require_understood(operand, COMMON_FIELDS | self.beginning | {*_SHAPING})
 
-    def pairs(self, operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
+    def updates(self, operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
         """Refuse: no weights are changed.
 
         Raises:

@@ -16,7 +16,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import DTYPE_BYTES, Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import ComposedTensor, Composition, FactorPair, Inspection, Operand, Summand
+from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, UpdateLayout
 from .lora_layout import check_targets
 from .lora_result import shared_fields, target_fields
 from .modules import (
@@ -31,7 +31,13 @@ from .modules import (
     require_floats,
     require_kept,
 )
-from .replaced import REPLACING_FIELDS, Replaced, compose_replaced, replaced_alone
+from .replaced import (
+    REPLACING_FIELDS,
+    Replaced,
+    compose_replaced,
+    replaced_alone,
+    require_nothing_beside,
+)
 from .scaling import float32
 
 _B: Final = "vera_lambda_b"
@@ -75,15 +81,26 @@ def refuse(operand: Operand) -> None:
     require_understood(operand, _UNDERSTOOD)
 
 
-def pairs(operand: Operand, header: Header, source: int) -> Mapping[str, FactorPair]:
-    """Refuse: the update is a product of four factors.
+def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+    """The update of every module as the product of its vectors and the shared projections.
 
     Raises:
-        IncompatibleError: always.
+        IncompatibleError: the projections were not saved, or there is more than the update.
     """
-    raise IncompatibleError(
-        f"{operand.quoted} is a VeRA adapter, whose update is a product of four factors"
-    )
+    summand = Summand(operand, header, 0, ())
+    member, beside = _member(summand)
+    require_nothing_beside(operand, beside)
+    shared = {entry.name.removeprefix("base_model."): entry for entry in _saved(summand)}
+    if not shared:
+        raise IncompatibleError(
+            f"{operand.quoted} was saved without its projections A and B, which its updates are "
+            "made with, and their sizes depend on the base model",
+            hint="save it again with save_projection=True",
+        )
+    return {
+        module: UpdateLayout("vera", {**tensors, **shared}, 1.0)
+        for module, tensors in sorted(member.modules.items())
+    }
 
 
 def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
@@ -251,6 +268,9 @@ def _are_equal(
     one: Summand, ours: Sequence[TensorEntry], other: Summand, theirs: Sequence[TensorEntry]
 ) -> bool:
     """Whether two files hold the same projections, read in small pieces."""
+    if not (one.operand.is_there and other.operand.is_there):
+        # Who makes the file that is missing compares the tensors that it copies.
+        return [(e.name, e.shape) for e in ours] == [(e.name, e.shape) for e in theirs]
     with one.operand.path.open("rb") as first, other.operand.path.open("rb") as second:
         for a, b in zip(ours, theirs, strict=True):
             if (a.name, a.dtype, a.shape) != (b.name, b.dtype, b.shape):

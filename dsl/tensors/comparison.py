@@ -8,13 +8,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from ..algebra import ALGEBRAS
-from ..algebra.interface import FactorPair, Operand
+from ..algebra.interface import FactorPair, Operand, UpdateLayout
+from ..algebra.refused import REFUSED
 from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..meaning.plan import by_layer
 from .sources import Sources
 from .tensorfile import read_header
 
 if TYPE_CHECKING:
+    from ..decomposition.updates import Update
     from .gram import Gram, Matrix
 
 # Directions so much weaker than the strongest are rounding of float32 numbers.
@@ -31,7 +33,8 @@ class Comparison:
         column_overlap: how much of the directions in which the updates write they share: for
             orthonormal bases P and Q of the columns of both B, the squared Frobenius norm of P^T Q
             over the smaller rank: 1 when one space holds the other, about rank / width by chance.
-            None where one of them is zero.
+            None where one of them is zero, or of a form that may fill the whole space (as most
+            Kronecker products do).
         row_overlap: the same of the directions that the updates read, the rows of A.
     """
 
@@ -47,7 +50,7 @@ class Comparison:
 class ModuleComparison:
     """The comparison at one module, named as in the base model.
 
-    `first_adapts`, `second_adapts`: whether the adapter has factors for the module at all.
+    `first_adapts`, `second_adapts`: whether the adapter has tensors for the module at all.
     """
 
     module: str
@@ -99,19 +102,22 @@ class _Sums:
 
 
 def compare(first: Operand, second: Operand) -> Updates:
-    """Compare the updates of two adapters, module by module; reads all factors once.
+    """Compare the updates of two adapters, module by module; they may be of different PEFT types.
+
+    Each tensor is read once, and no update is held in memory as a whole.
 
     Raises:
-        UnsupportedError: an adapter whose update is no product of two factors, with the reason.
+        UnsupportedError: an adapter whose update is not known without the base model, or that has
+            more than an update, with the reason.
         IncompatibleError: shapes differ where both adapt a module.
         WeightsError: a file is damaged.
     """
-    pairs = [_pairs(operand, source) for source, operand in enumerate((first, second))]
-    modules = sorted(pairs[0].keys() | pairs[1].keys())
+    layouts = [_layouts(operand) for operand in (first, second)]
+    modules = sorted(layouts[0].keys() | layouts[1].keys())
     sums: dict[str, _Sums] = {}
     with Sources([first.path, second.path]) as sources:
         for module in modules:
-            both = [one[module] for one in pairs if module in one]
+            both = [(n, one[module]) for n, one in enumerate(layouts) if module in one]
             _require_equal_shapes(module, both, (first, second))
             sums[module] = _compared(sources, both)
     layers = tuple(
@@ -120,7 +126,7 @@ def compare(first: Operand, second: Operand) -> Updates:
             _added([sums[module] for module in members]).comparison(),
             tuple(
                 ModuleComparison(
-                    module, sums[module].comparison(), module in pairs[0], module in pairs[1]
+                    module, sums[module].comparison(), module in layouts[0], module in layouts[1]
                 )
                 for module in members
             ),
@@ -130,29 +136,32 @@ def compare(first: Operand, second: Operand) -> Updates:
     return Updates(_added(list(sums.values())).comparison(), layers)
 
 
-def _pairs(operand: Operand, source: int) -> dict[str, FactorPair]:
+def _layouts(operand: Operand) -> dict[str, UpdateLayout]:
     kind = str(operand.config.get("peft_type") or "unknown").upper()
     if kind not in ALGEBRAS:
+        reason = f": it {REFUSED[kind].reason}" if kind in REFUSED else ""
         raise UnsupportedError(
             f"{operand.quoted} is of PEFT type {quoted(kind)}, whose updates are not known here"
+            + reason
         )
     algebra = ALGEBRAS[kind]
     try:
         algebra.refuse(operand)
-        return dict(algebra.pairs(operand, read_header(operand.path), source))
+        return dict(algebra.updates(operand, read_header(operand.path)))
     except IncompatibleError as error:
         raise UnsupportedError(error.message, hint=error.hint) from error
 
 
 def _require_equal_shapes(
-    module: str, both: Sequence[FactorPair], operands: tuple[Operand, Operand]
+    module: str, both: Sequence[tuple[int, UpdateLayout]], operands: tuple[Operand, Operand]
 ) -> None:
-    shapes = [(pair.groups, pair.a.shape[1:], pair.b.shape[0]) for pair in both]
+    shapes = [_shape(layout) for _, layout in both]
     if shapes.count(shapes[0]) == len(shapes):
         return
     shown = [
-        f"{operand.quoted} has A {list(pair.a.shape)}, B {list(pair.b.shape)}"
-        for operand, pair in zip(operands, both, strict=True)
+        f"{operand.quoted} changes {rows} x {columns} numbers"
+        + (f" in {groups} groups" if groups > 1 else "")
+        for operand, (rows, columns, groups) in zip(operands, shapes, strict=True)
     ]
     raise IncompatibleError(
         f"the shapes differ at {quoted(module, 120)}: {' and '.join(shown)}",
@@ -160,19 +169,85 @@ def _require_equal_shapes(
     )
 
 
+def _shape(layout: UpdateLayout) -> tuple[int, int, int]:
+    if layout.form == "lora":
+        a, b = layout.tensors["a"].shape, layout.tensors["b"].shape
+        return b[0], math.prod(a[1:]), layout.groups
+    return layout.bound.rows, layout.bound.columns, layout.groups
+
+
 def _added(parts: Sequence[_Sums]) -> _Sums:
     total: list[Any] = [sum(getattr(part, one.name) for part in parts) for one in fields(_Sums)]
     return _Sums(*total)
 
 
-def _compared(sources: Sources, both: Sequence[FactorPair]) -> _Sums:
+def _compared(sources: Sources, both: Sequence[tuple[int, UpdateLayout]]) -> _Sums:
+    if all(layout.form == "lora" for _, layout in both):
+        return _of_pairs(sources, [_pair(source, layout) for source, layout in both])
+    from .values import read_values
+
+    updates = []
+    for source, layout in both:
+        tensors = {n: read_values(sources, source, e) for n, e in layout.tensors.items()}
+        updates.append(layout.update(tensors)[0])
+    if all(update.is_narrow for update in updates):
+        return _of_grams([_gram(updates)], [1.0] * len(updates), both[0][0])
+    return _of_blocks(updates, both[0][0])
+
+
+def _pair(source: int, layout: UpdateLayout) -> FactorPair:
+    tensors = layout.tensors
+    return FactorPair(source, tensors["a"], tensors["b"], layout.scaling, layout.groups)
+
+
+def _of_pairs(sources: Sources, pairs: Sequence[FactorPair]) -> _Sums:
     from .gram import grams
 
-    found = grams(sources, both)
-    if len(both) == 2:
-        return _added([_of_two(gram, both[0].scaling, both[1].scaling) for gram in found])
-    square = sum(_square(gram, gram.spans[0], both[0].scaling) for gram in found)
-    if both[0].source == 0:
+    return _of_grams(grams(sources, pairs), [pair.scaling for pair in pairs], pairs[0].source)
+
+
+def _gram(updates: Sequence[Update]) -> Gram:
+    """The Gram matrices of exact factors."""
+    from .gram import Gram
+
+    factors = [update.factors() for update in updates]
+    ends = [sum(one.rank for one in factors[: n + 1]) for n in range(len(factors))]
+    a = _stacked([one.a.numpy() for one in factors])
+    b = _stacked([one.b.numpy().T for one in factors])
+    spans = (slice(end - one.rank, end) for end, one in zip(ends, factors, strict=True))
+    return Gram(a @ a.T, b @ b.T, tuple(spans))
+
+
+def _stacked(parts: Sequence[Matrix]) -> Matrix:
+    import numpy
+
+    return numpy.concatenate(parts)
+
+
+def _of_grams(found: Sequence[Gram], scalings: Sequence[float], first: int) -> _Sums:
+    if len(scalings) == 2:
+        return _added([_of_two(gram, *scalings) for gram in found])
+    return _alone(sum(_square(gram, gram.spans[0], scalings[0]) for gram in found), first)
+
+
+def _of_blocks(updates: Sequence[Update], first: int) -> _Sums:
+    """Compare updates some rows at a time; what directions they share is not known then."""
+    if len(updates) == 1:
+        return _alone(sum(float(rows.square().sum()) for rows in updates[0].blocks()), first)
+    total = _Sums(0.0, 0.0, 0.0, 0.0)
+    for one, other in zip(updates[0].blocks(), updates[1].blocks(), strict=True):
+        part = _Sums(
+            first=float(one.square().sum()),
+            second=float(other.square().sum()),
+            both=float((one * other).sum()),
+            difference=float((one - other).square().sum()),
+        )
+        total = _added([total, part])
+    return total
+
+
+def _alone(square: float, source: int) -> _Sums:
+    if source == 0:
         return _Sums(first=square, second=0.0, both=0.0, difference=square)
     return _Sums(first=0.0, second=square, both=0.0, difference=square)
 

@@ -280,8 +280,8 @@ def test_other_shapes_are_refused_with_names(workshop: Any, tiny_model: Any) -> 
     with pytest.raises(IncompatibleError) as caught:
         compare(one, other)
     assert caught.value.message == (
-        "the shapes differ at 'embed': 'one' has A [8, 11], B [6, 8] and "
-        "'other' has A [8, 12], B [6, 8]"
+        "the shapes differ at 'embed': 'one' changes 6 x 11 numbers and "
+        "'other' changes 6 x 12 numbers"
     )
 
 

@@ -1,0 +1,39 @@
+"""The updates of adapters as functions of updates take them: where they lie, and of what form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import IncompatibleError, UnsupportedError, quoted
+
+if TYPE_CHECKING:
+    from ..algebra.interface import Operand, UpdateLayout
+    from ..tensors.tensorfile import Header
+
+
+def layouts(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+    """Where the true update of every module of an adapter lies, named as in the base model.
+
+    Raises:
+        IncompatibleError: its PEFT type has no update without the base model, or this one has
+            something beside it.
+    """
+    from ..algebra import ALGEBRAS
+    from ..algebra.refused import REFUSED
+
+    kind = str(operand.config.get("peft_type") or "unknown").upper()
+    if kind not in ALGEBRAS:
+        reason = f"it {REFUSED[kind].reason}" if kind in REFUSED else "which is not known here"
+        raise UnsupportedError(f"{operand.quoted} is of PEFT type {quoted(kind)}: {reason}")
+    algebra = ALGEBRAS[kind]
+    algebra.refuse(operand)
+    found = algebra.updates(operand, header)
+    for module, layout in found.items():
+        if layout.kernel and layout.form != "lora":
+            raise IncompatibleError(
+                f"{operand.quoted} changes the convolution {quoted(module, 120)}, of which {kind} "
+                "does not say all that LoRA needs (its groups)",
+                hint='leave it out with only(..., modules="...")',
+            )
+    return found
