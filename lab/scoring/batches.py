@@ -6,9 +6,15 @@ numbers, for every adapter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+from ..errors import ScoringError
+
+_Value = TypeVar("_Value")
 
 
 def group(lengths: Sequence[int], tokens: int) -> list[list[int]]:
@@ -33,21 +39,46 @@ def group(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     return batches
 
 
-def pad(
-    rows: Sequence[Sequence[int]], filler: int, *, left: bool = False, device: torch.device
-) -> torch.Tensor:
-    """Rows of token ids as one tensor (rows, longest), filled up on one side."""
-    length = max(len(row) for row in rows)
-    filled = [
-        [*[filler] * (length - len(row)), *row] if left else [*row, *[filler] * (length - len(row))]
-        for row in rows
-    ]
-    return torch.tensor(filled, dtype=torch.long, device=device)
+def in_batches(
+    lengths: Sequence[int], tokens: int, compute: Callable[[list[int]], Sequence[_Value]]
+) -> list[_Value]:
+    """Compute one value an example, batch by batch, and give them in the order of the data.
+
+    Args:
+        compute: takes the numbers of a batch's examples.
+
+    Raises:
+        ScoringError: a batch that does not fit into memory, with what to lower.
+    """
+    found: dict[int, _Value] = {}
+    for numbers in group(lengths, tokens):
+        with explain_out_of_memory(len(numbers), lengths[numbers[0]], tokens):
+            found.update(zip(numbers, compute(numbers), strict=True))
+    return [found[number] for number in range(len(lengths))]
 
 
-def in_order(batches: Sequence[Sequence[int]], values: Iterator[Sequence[float]]) -> list[float]:
-    """Put what came batch by batch back into the order of the data."""
-    found: dict[int, float] = {}
-    for numbers, batch in zip(batches, values, strict=True):
-        found.update(zip(numbers, batch, strict=True))
-    return [found[number] for number in range(len(found))]
+@contextmanager
+def explain_out_of_memory(rows: int, length: int, batch_tokens: int) -> Iterator[None]:
+    """Turn an allocator's failure into a ScoringError.
+
+    Args:
+        rows, length: of the batch that is being computed, in examples and tokens.
+        batch_tokens: the setting that made it so.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        lower = "--max-length" if rows == 1 else f"--batch-tokens ({batch_tokens} now)"
+        raise ScoringError(
+            f"out of memory in a batch of {rows} x {length} tokens: lower {lower}, "
+            "or load the model with --dtype bfloat16"
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # The CPU's allocator has no error class of its own.
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        "can't allocate memory" in str(error)
+    )

@@ -8,96 +8,69 @@ hundred outputs is mostly noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from inspect import signature
 from math import log
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from ..data.records import Pair
-from .batches import group, in_order, pad
-from .encoding import Encoded
+from ..objectives.example import IGNORED, Example, collate
+from .batches import in_batches
 from .measurement import Measurement
-from .memory import explain_out_of_memory
 from .session import Session
-
-IGNORED: Final = -100
 
 
 def bits_per_byte(
-    session: Session, pairs: Sequence[Pair], encoded: Sequence[Encoded], *, batch_tokens: int
+    session: Session, pairs: Sequence[Pair], encoded: Sequence[Example], *, batch_tokens: int
 ) -> Measurement:
     """Score the references of all pairs with the session's present adapter.
 
     Args:
         pairs: with their references: `target` is the one that is scored.
         encoded: the same pairs as tokens.
-        batch_tokens: most tokens of a padded batch; results differ in the last digits with it.
+        batch_tokens: most tokens of a padded batch.
 
     Raises:
-        ScoringError: the machine's memory does not hold a batch.
+        ScoringError: memory does not hold a batch.
     """
-    lengths = [len(one.read) + len(one.written) for one in encoded]
-    batches = group(lengths, batch_tokens)
-
-    def scored() -> Iterator[Sequence[float]]:
-        for numbers in batches:
-            with explain_out_of_memory(len(numbers), lengths[numbers[0]], batch_tokens):
-                yield _bits(session, [encoded[number] for number in numbers])
-
-    bits = in_order(batches, scored())
+    bits = in_batches(
+        [len(one.read) + len(one.written) for one in encoded],
+        batch_tokens,
+        lambda numbers: _bits(session, [encoded[number] for number in numbers]),
+    )
     sizes = [float(len(pair.target.encode())) for pair in pairs]
     return Measurement("bpb", tuple(pair.id for pair in pairs), tuple(bits), tuple(sizes))
 
 
 @torch.inference_mode()
-def _bits(session: Session, batch: Sequence[Encoded]) -> list[float]:
-    """Bits of each reference of a batch."""
-    if session.base.encoder_decoder:
-        labels, logits = _encoder_decoder(session, batch)
-    else:
-        labels, logits = _decoder_only(session, batch)
-    charged = labels != IGNORED
-    losses = torch.zeros(labels.shape, dtype=torch.float64, device=labels.device)
-    nats = cross_entropy(logits[charged].float(), labels[charged], reduction="none")
-    losses[charged] = nats.double()
-    return [value / log(2) for value in losses.sum(dim=1).tolist()]
+def _bits(session: Session, examples: Sequence[Example]) -> list[float]:
+    """Bits of each reference of a batch.
 
-
-def _decoder_only(session: Session, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels and the logits that predict them, over the last positions of the batch only.
-
-    Rows are filled up on the right, as in training: padding then comes after everything that is
-    scored, and positions need no correction. Logits are made from the first reference token on,
-    since over a vocabulary of a quarter million they would cost more than the rest of the model.
+    Logits are made from the first reference token on where the model can: over a vocabulary of a
+    quarter million they would cost more than the rest of it.
     """
-    rows = [(*one.read, *one.written) for one in batch]
-    filler = session.base.tokenizer.pad_token_id or 0
-    tokens = pad(rows, filler, device=session.base.device)
-    mask = pad([(1,) * len(row) for row in rows], 0, device=session.base.device)
-    labels = pad(
-        [(*[IGNORED] * len(one.read), *one.written) for one in batch],
-        IGNORED,
-        device=session.base.device,
+    base = session.base
+    batch = collate(
+        examples,
+        padding=int(base.tokenizer.pad_token_id or 0),
+        encoder_decoder=base.encoder_decoder,
     )
-    kept = tokens.shape[1] - min(len(one.read) for one in batch)
-    more: dict[str, Any] = {}
-    if "logits_to_keep" in signature(session.base.model.forward).parameters:
-        more["logits_to_keep"] = kept + 1
-    logits = session.model(input_ids=tokens, attention_mask=mask, use_cache=False, **more).logits
-    return labels[:, -kept:], logits[:, -kept - 1 : -1]
-
-
-def _encoder_decoder(
-    session: Session, batch: Sequence[Encoded]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels and the decoder's logits; the model itself shifts labels into the decoder's input."""
-    rows = [one.read for one in batch]
-    filler = session.base.tokenizer.pad_token_id or 0
-    tokens = pad(rows, filler, device=session.base.device)
-    mask = pad([(1,) * len(row) for row in rows], 0, device=session.base.device)
-    labels = pad([one.written for one in batch], IGNORED, device=session.base.device)
-    output = session.model(input_ids=tokens, attention_mask=mask, labels=labels, use_cache=False)
-    return labels, output.logits
+    labels = batch.pop("labels").to(base.device)
+    inputs: dict[str, Any] = {name: tensor.to(base.device) for name, tensor in batch.items()}
+    if base.encoder_decoder:
+        logits = session.model(**inputs, labels=labels, use_cache=False).logits
+    else:
+        kept = labels.shape[1] - min(len(one.read) for one in examples)
+        if "logits_to_keep" in signature(base.model.forward).parameters:
+            inputs["logits_to_keep"] = kept + 1
+        # Counted from the end, since prompt tuning puts positions of its own before the first.
+        logits = session.model(**inputs, use_cache=False).logits[:, -kept - 1 : -1]
+        labels = labels[:, -kept:]
+    charged = labels != IGNORED
+    nats = torch.zeros(labels.shape, dtype=torch.float64, device=labels.device)
+    losses = cross_entropy(logits[charged].float(), labels[charged], reduction="none")
+    nats[charged] = losses.double()
+    return [value / log(2) for value in nats.sum(dim=1).tolist()]

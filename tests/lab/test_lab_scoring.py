@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.lab import DataError, ScoringError
+from isogloss.lab import DataError, ScoringError, SettingsError
 from isogloss.lab.data.records import Pair
 from isogloss.lab.models.base import Base
-from isogloss.lab.models.prompts import Prompt
 from isogloss.lab.scoring.adapter import Adapter
-from isogloss.lab.scoring.batches import group
+from isogloss.lab.scoring.batches import explain_out_of_memory, group
 from isogloss.lab.scoring.bits import bits_per_byte
 from isogloss.lab.scoring.bootstrap import bootstrap, paired_bootstrap
 from isogloss.lab.scoring.encoding import encode_pairs
 from isogloss.lab.scoring.measurement import Measurement, mean_of
-from isogloss.lab.scoring.memory import explain_out_of_memory
 from isogloss.lab.scoring.session import Session
+from isogloss.lab.scoring.settings import ScoringSettings
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
 from peft import (
     IA3Config,
@@ -42,6 +42,7 @@ from peft import (
 from safetensors.torch import load_file
 
 IDS = tuple(str(number) for number in range(60))
+SETTINGS = ScoringSettings(max_length=200, max_target_length=20)
 PAIRS = (
     Pair("a", "the river rose", "flood", ("flood",)),
     Pair("b", "Odò kún ní òru", "odò kún", ("odò kún",)),
@@ -139,7 +140,7 @@ def test_batches_hold_every_example_once_and_stay_small(lengths: list[int], toke
 @pytest.mark.parametrize(
     ("rows", "error", "advice"),
     [
-        (8, torch.OutOfMemoryError("CUDA out of memory"), "lower --batch-tokens (2048)"),
+        (8, torch.OutOfMemoryError("CUDA out of memory"), "lower --batch-tokens (2048 now)"),
         (1, RuntimeError("DefaultCPUAllocator: can't allocate memory"), "lower --max-length"),
     ],
 )
@@ -167,7 +168,7 @@ def by_hand(model: Any, read: Sequence[int], written: Sequence[int]) -> float:
 
 def test_bits_per_byte_is_that_of_one_token_after_the_other() -> None:
     base, pairs = llama_base(), PAIRS
-    encoded = encode_pairs(base, pairs, Prompt(), max_length=200)
+    encoded = encode_pairs(base, pairs, SETTINGS)
     for batch_tokens in (1, 90, 4096):
         measured = bits_per_byte(Session(base), pairs, encoded, batch_tokens=batch_tokens)
         assert measured.ids == ("a", "b", "c")
@@ -178,16 +179,22 @@ def test_bits_per_byte_is_that_of_one_token_after_the_other() -> None:
 
 def test_what_is_scored_is_the_prompt_then_the_reference_with_its_end() -> None:
     base = llama_base()
-    (one,) = encode_pairs(base, PAIRS[:1], Prompt("{source}\nTL;DR: "), max_length=200)
+    short = replace(SETTINGS, prompt="{source}\nTL;DR: ")
+    (one,) = encode_pairs(base, PAIRS[:1], short)
     assert base.tokenizer.decode(one.read).endswith("the river rose\nTL;DR: ")
     assert base.tokenizer.decode(one.written) == "flood</s>"
-    (cut,) = encode_pairs(base, PAIRS[:1], Prompt("{source}\nTL;DR: "), max_length=20)
-    assert len(cut.read) + len(cut.written) == 20
-    assert base.tokenizer.decode(cut.read).endswith("the ri\nTL;DR: ")
-    with pytest.raises(DataError, match=r"'a' has 6 tokens.*raise --max-length"):
-        encode_pairs(base, PAIRS[:1], Prompt(), max_length=7)
+    (cut,) = encode_pairs(base, PAIRS[:1], replace(short, max_length=16, max_target_length=2))
+    assert base.tokenizer.decode(cut.read) == "the ri\nTL;DR: "
+    assert base.tokenizer.decode(cut.written) == "flood</s>"
+    with pytest.raises(SettingsError, match="alone fills 8 tokens"):
+        encode_pairs(base, PAIRS[:1], replace(short, max_length=10, max_target_length=2))
+    with pytest.raises(SettingsError, match="513 is more than the 512 positions of tiny-llama-0"):
+        encode_pairs(base, PAIRS[:1], replace(SETTINGS, max_length=513))
+    long = Pair("a", "the river rose", "f" * 600, ())
+    with pytest.raises(DataError, match=r"target of 'a' has 601 tokens.*512 positions"):
+        encode_pairs(base, [long], SETTINGS)
     with pytest.raises(DataError, match="no pairs to score"):
-        encode_pairs(base, (), Prompt(), max_length=200)
+        encode_pairs(base, (), SETTINGS)
 
 
 def lora(rank: int = 2, **more: Any) -> LoraConfig:

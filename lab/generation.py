@@ -1,0 +1,96 @@
+"""Generated text: what a model with an adapter writes after a prompt, in batches, the same always.
+
+Nothing is drawn at random, and the settings are these alone: what a model brings along as its own
+way to generate (a temperature, a repetition penalty) is left out, since scores must not depend on
+a file beside the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .scoring.batches import in_batches
+from .scoring.encoding import encode_prompts
+from .scoring.session import Session
+from .scoring.settings import ScoringSettings
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
+_TOKENS: Final = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
+
+
+def generate(session: Session, sources: Sequence[str], settings: ScoringSettings) -> list[str]:
+    """Write what follows each source, with the session's present adapter.
+
+    Args:
+        sources: put into the settings' prompt.
+
+    Returns:
+        The texts, without special tokens and without white space around them.
+
+    Raises:
+        SettingsError: lengths that do not fit. ScoringError: memory does not hold a batch.
+    """
+    prompts = encode_prompts(session.base, sources, settings)
+    room = settings.max_target_length
+    with _plain_generation(session, settings):
+        return in_batches(
+            [(len(prompt) + room) * settings.beams for prompt in prompts],
+            settings.batch_tokens,
+            lambda numbers: _generate(session, [prompts[number] for number in numbers]),
+        )
+
+
+@torch.inference_mode()
+def _generate(session: Session, prompts: Sequence[Sequence[int]]) -> list[str]:
+    base = session.base
+    length = max(len(prompt) for prompt in prompts)
+    filler = int(base.tokenizer.pad_token_id or 0)
+    rows, masks = [], []
+    for prompt in prompts:
+        missing = length - len(prompt)
+        # A decoder goes on after the last token, so that its padding has to come first.
+        before, after = (0, missing) if base.encoder_decoder else (missing, 0)
+        rows.append([*[filler] * before, *prompt, *[filler] * after])
+        masks.append([*[0] * before, *[1] * len(prompt), *[0] * after])
+    written = session.model.generate(
+        input_ids=torch.tensor(rows, device=base.device),
+        attention_mask=torch.tensor(masks, device=base.device),
+    )
+    if not base.encoder_decoder:
+        written = written[:, length:]
+    texts = base.tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+@contextmanager
+def _plain_generation(session: Session, settings: ScoringSettings) -> Iterator[None]:
+    """Let the model generate by our settings alone, and give it its own back."""
+    model: Any = session.base.model
+    own = model.generation_config
+    model.generation_config = _plain(own, session, settings)
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def _plain(own: GenerationConfig, session: Session, settings: ScoringSettings) -> GenerationConfig:
+    from transformers import GenerationConfig
+
+    tokenizer = session.base.tokenizer
+    ends = own.eos_token_id
+    listed = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=settings.beams,
+        max_new_tokens=settings.max_target_length,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=sorted({*listed, tokenizer.eos_token_id}),
+        **{name: getattr(own, name, None) for name in _TOKENS},
+    )
