@@ -30,6 +30,7 @@ def _bases(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) 
 Examples:
   isogloss serve
   isogloss serve --compose tiny=acme/tiny-llama
+  isogloss serve --compose tiny=acme/tiny-llama --recipe add --recipe steer
   isogloss serve --host 0.0.0.0 --token-file tokens.txt
 
 \b
@@ -63,6 +64,13 @@ A line of a token file is USER TOKEN [read|write] [OWNERS]:
     callback=_bases,
     help="Serve compositions for a base model: compose/NAME has expressions as revisions.",
 )
+@text_option(
+    "--recipe",
+    "recipes",
+    metavar="NAME",
+    multiple=True,
+    help="Compose nothing but calls of this recipe, such as 'add(en, yo, 0.6)'; repeatable.",
+)
 @text_option("--owner", default="local", show_default=True, help="Owner of names without one.")
 @text_option("--public-url", metavar="URL", help="Address under which clients reach the server.")
 @click.pass_obj
@@ -74,6 +82,7 @@ def serve(
     token_file: Path | None,
     read_only: bool,
     compose: dict[str, str],
+    recipes: tuple[str, ...],
     owner: str,
     public_url: str | None,
 ) -> None:
@@ -102,6 +111,7 @@ def serve(
         accounts=read_token_file(token_file) if token_file else None,
         read_only=read_only,
         compose=compose,
+        recipes=frozenset(recipes) if recipes else None,
         public_url=public_url,
     )
     _serve(settings, served, host, port)

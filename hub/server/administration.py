@@ -7,11 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ...store import Change, FileRecord, NameUsedError, UnknownRepositoryError
+from ...store import Change, NameUsedError, UnknownRepositoryError
 from .access import Visitor
 from .call import Call, answer, text_field
-from .catalogued import small_file
 from .errors import Refusal
+from .files import keep_small
 from .intake import withdraw
 from .rights import require_write
 from .settings import COMPOSE_OWNER
@@ -31,7 +31,7 @@ def create(call: Call) -> Response:
     url = f"{call.url}/{owner}/{name}"
     try:
         _refuse_shown(call.site, owner, name)
-        attributes = store_content(call.site, ".gitattributes", _ATTRIBUTES)
+        attributes = keep_small(call.site.blobs, ".gitattributes", _ATTRIBUTES)
         record = call.site.catalog.repositories.create(
             owner,
             name,
@@ -82,14 +82,6 @@ def settings(call: Call) -> Response:
         if private:
             withdraw(call.site, source, "its repository was made private")
     return answer({"private": call.source.private if private is None else private, "gated": False})
-
-
-def store_content(site: Site, path: str, content: bytes) -> FileRecord:
-    """Put a small file's content among the blobs, and say what it is as a file at `path`."""
-    with site.blobs.writer() as writer:
-        writer.write(content)
-        writer.commit()
-    return small_file(path, content)
 
 
 def _writable(call: Call, owner: str, name: str) -> StoredSource:

@@ -11,14 +11,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from ...store.repositories.records import MAIN
 from ..adapter_hub import AdapterHub
 from .access import NOBODY, Visitor, identify
 from .call import Call, answer, read_pieces
+from .composing import ComposingSource, is_expression
 from .errors import REPO_NOT_FOUND, Refusal, refusal_of
 from .rights import require_write
 from .routes import ROUTES, Route
@@ -30,6 +33,7 @@ _log = logging.getLogger("isogloss.server")
 _access_log = logging.getLogger("isogloss.access")
 
 _DRAINED_BYTES = 1 << 20
+_WAITING = 32
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -53,6 +57,8 @@ class Application:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        # Those who wait for a composition take no thread from all others.
+        self._composing = anyio.CapacityLimiter(_WAITING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
@@ -111,7 +117,8 @@ class Application:
             handle: Callable[[Call], Awaitable[Response]] = route.handle
             return await handle(call)
         answering: Any = route.handle
-        response: Response = await anyio.to_thread.run_sync(answering, call)
+        limiter = self._composing if _composes(call) else None
+        response: Response = await anyio.to_thread.run_sync(answering, call, limiter=limiter)
         return response
 
     def _admit(self, route: Route, values: dict[str, str], visitor: Visitor) -> Source | None:
@@ -124,8 +131,17 @@ class Application:
         return source
 
 
+def _composes(call: Call) -> bool:
+    revision = call.values.get("revision", MAIN)
+    return isinstance(call.repository, ComposingSource) and is_expression(revision)
+
+
 def create_app(hub: AdapterHub, settings: Settings | None = None) -> Application:
-    """The Hub's protocol over `hub`, as an ASGI application."""
+    """The Hub's protocol over `hub`, as an ASGI application.
+
+    Raises:
+        SettingsError: the settings name a recipe that there is not.
+    """
     return Application(Site(hub, settings or Settings()))
 
 

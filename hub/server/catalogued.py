@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from hashlib import sha256
 
 from ...dsl.meaning.lock import LOCK_NAME, lock_from_json
 from ...store import (
@@ -24,10 +23,11 @@ from ...store import (
     VersionRecord,
 )
 from ...store.errors import did_you_mean
-from ...store.repositories.git_objects import blob_oid, commit_oid, pointer, tree_oids
+from ...store.repositories.git_objects import commit_oid, tree_oids
 from ...store.repositories.records import MAIN
 from ..cards.card import CardFacts, write_card
 from ..peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+from .files import large_file, small_file
 from .sources import Edition
 
 _AUTHOR = "isogloss"
@@ -135,16 +135,6 @@ def sources_of(versions: Sequence[VersionRecord], default_owner: str) -> list[Ca
                 else CataloguedSource(default_owner, full_name, ordered)
             )
     return found
-
-
-def small_file(path: str, content: bytes) -> FileRecord:
-    """A file that is kept as it is."""
-    return FileRecord(path, sha256(content).hexdigest(), len(content), blob_oid(content), lfs=False)
-
-
-def large_file(path: str, digest: str, size_bytes: int) -> FileRecord:
-    """A file in whose place git would keep a pointer."""
-    return FileRecord(path, digest, size_bytes, blob_oid(pointer(digest, size_bytes)), lfs=True)
 
 
 def _commit(full_name: str, version: VersionRecord, parent: str | None) -> CommitRecord:

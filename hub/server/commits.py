@@ -13,10 +13,9 @@ from starlette.responses import Response
 
 from ...store import BlobError, Change, FileRecord
 from ...store.repositories.records import MAIN, check_path
-from .administration import store_content
 from .call import Call, answer, count_field, json_object, read_pieces, text_field
-from .catalogued import large_file
 from .errors import Refusal
+from .files import keep_small, large_file
 from .intake import take_in
 from .rights import contents_at_hand
 
@@ -82,7 +81,7 @@ def _take_in(call: Call, draft: _Draft, line: bytes) -> None:
     path = text_field(value, "path")
     if key == "file":
         _check_new(draft, path)
-        draft.put[path] = store_content(call.site, path, _decoded(call, path, value))
+        draft.put[path] = keep_small(call.site.blobs, path, _decoded(call, path, value))
     elif key == "lfsFile":
         _check_new(draft, path)
         size = None if value.get("size") is None else count_field(value, "size")

@@ -12,13 +12,15 @@ import json
 import re
 import tempfile
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from ...dsl.errors import DslError
+from ...dsl.errors import CheckError, DslError, did_you_mean
 from ...dsl.meaning.catalogue import Context
+from ...dsl.syntax import Call
+from ...dsl.text.parse import parse
 from ...store import (
     BlobError,
     Change,
@@ -33,26 +35,37 @@ from ...store import (
 from ...store.repositories.records import MAIN, RepositoryRecord
 from ..adapter_hub import AdapterHub
 from ..composition import Compiled, Request, compile_request
+from ..cookbook import recipes_of
 from ..peft_folder import CARD_NAME
 from ..result import Result, carry_out
-from .catalogued import large_file, small_file
-from .errors import Refusal
+from .errors import Refusal, SettingsError
+from .files import keep_large, keep_small
 from .settings import COMPOSE_OWNER, Limits
-from .sources import Edition
+from .sources import Edition, RecordedSource
 
 MOST_EXPRESSION_BYTES = 240
 _AUTHOR = "isogloss"
 _SHA = re.compile(r"[0-9a-f]{40}")
-_PIECE_BYTES = 1 << 20
 _WAITING = 16
 
 
 class Composer:
-    """Composes for clients: a few at a time, each result once."""
+    """Composes for clients: a few at a time, each result once.
 
-    def __init__(self, hub: AdapterHub, limits: Limits) -> None:
+    With `recipes`, only calls of these are composed.
+
+    Raises:
+        SettingsError: there is no recipe of such a name.
+    """
+
+    def __init__(
+        self, hub: AdapterHub, limits: Limits, recipes: frozenset[str] | None = None
+    ) -> None:
         self.hub = hub
         self.limits = limits
+        self.recipes = recipes
+        if recipes is not None:
+            _refuse_unknown(recipes, recipes_of(hub.catalog))
         self._workers = ThreadPoolExecutor(limits.composing, thread_name_prefix="compose")
         self._lock = threading.Lock()
         self._running: dict[tuple[int, str], Future[None]] = {}
@@ -67,7 +80,8 @@ class Composer:
         try:
             return repositories.get(COMPOSE_OWNER, name)
         except UnknownRepositoryError:
-            first = Change("initial commit", put=(self.store_small(CARD_NAME, _card(name, base)),))
+            card = keep_small(self.hub.blobs, CARD_NAME, _card(name, base))
+            first = Change("initial commit", put=(card,))
         try:
             return repositories.create(
                 COMPOSE_OWNER, name, author=_AUTHOR, first=first, stored=self.hub.blobs.contains
@@ -82,8 +96,15 @@ class Composer:
             UnknownRevisionError: it is wrong; the message has the place.
             Refusal: it is larger than allowed, or others are being composed.
         """
+        if "/" in expression or len(expression.encode("utf-8", "replace")) > MOST_EXPRESSION_BYTES:
+            raise UnknownRevisionError(
+                f"an expression as a revision has no '/' and at most {MOST_EXPRESSION_BYTES} "
+                "bytes; compose a longer one first, and load it by its name"
+            )
         request = Request(expression, context=Context(base=base))
         try:
+            if self.recipes is not None:
+                _require_recipe(expression, self.recipes)
             compiled = compile_request(self.hub.catalog, self.hub.blobs, request)
         except DslError as error:
             raise UnknownRevisionError(str(error.located(expression))) from error
@@ -91,23 +112,24 @@ class Composer:
         known = self._known(repository, tag)
         if known is not None:
             return known
-        size = compiled.blueprint.size_bytes
-        if size > self.limits.composed_bytes:
-            raise Refusal(
-                413, f"the composition has {size} bytes: {self.limits.composed_bytes} are allowed"
-            )
+        self._refuse_large(compiled)
         self._await(repository, tag, compiled)
         known = self._known(repository, tag)
         if known is None:
             raise Refusal(503, "the composition was removed again: too many others were asked for")
         return known
 
-    def store_small(self, path: str, content: bytes) -> FileRecord:
-        """Keep a small file."""
-        with self.hub.blobs.writer() as writer:
-            writer.write(content)
-            writer.commit()
-        return small_file(path, content)
+    def _refuse_large(self, compiled: Compiled) -> None:
+        made, read = compiled.blueprint.size_bytes, compiled.blueprint.bytes_to_read
+        if made > self.limits.composed_bytes:
+            raise Refusal(
+                413, f"the composition has {made} bytes: {self.limits.composed_bytes} are allowed"
+            )
+        if read > self.limits.operand_bytes:
+            raise Refusal(
+                413,
+                f"the composition is made of {read} bytes: {self.limits.operand_bytes} are allowed",
+            )
 
     def _known(self, repository: RepositoryRecord, tag: str) -> Snapshot | None:
         try:
@@ -164,71 +186,64 @@ class Composer:
         )
 
     def _store(self, path: Path) -> FileRecord:
-        if path.suffix != ".safetensors":
-            return self.store_small(path.name, path.read_bytes())
-        with self.hub.blobs.writer() as writer, path.open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                writer.write(piece)
-            blob = writer.commit()
-        return large_file(path.name, blob.digest, blob.size_bytes)
+        if path.suffix == ".safetensors":
+            return keep_large(self.hub.blobs, path.name, path)
+        return keep_small(self.hub.blobs, path.name, path.read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
-class ComposingSource:
+class ComposingSource(RecordedSource):
     """The read-only repository of all that can be composed for a base model."""
 
     composer: Composer
-    record: RepositoryRecord
     base: str
-    private: bool = False
-
-    @property
-    def owner(self) -> str:
-        """Before the slash."""
-        return self.record.owner
-
-    @property
-    def name(self) -> str:
-        """After the slash."""
-        return self.record.name
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was first asked for."""
-        return self.record.created_at
-
-    @property
-    def updated_at(self) -> datetime:
-        """When it was first asked for."""
-        return self.record.updated_at
 
     def refs(self) -> list[RefRecord]:
         """The main branch, which says how to use it; expressions are too many to be listed."""
-        refs = self.composer.hub.catalog.repositories.refs(self.record)
-        return [ref for ref in refs if ref.kind == "branch"]
+        found = self.catalog.repositories.refs(self.record)
+        return [ref for ref in found if ref.kind == "branch"]
 
     def edition(self, revision: str) -> Edition:
         """What an expression, the sha of one composed before, or the main branch means."""
-        if revision == MAIN or _SHA.fullmatch(revision):
-            repositories = self.composer.hub.catalog.repositories
-            return self._sound(repositories.snapshot(self.record, revision))
-        if "/" in revision or len(revision.encode("utf-8", "replace")) > MOST_EXPRESSION_BYTES:
-            raise UnknownRevisionError(
-                f"an expression as a revision has no '/' and at most {MOST_EXPRESSION_BYTES} "
-                "bytes; compose a longer one first, and load it by its name"
-            )
-        return self._sound(self.composer.snapshot(self.record, revision, self.base))
+        if is_expression(revision):
+            found = self.composer.snapshot(self.record, revision, self.base)
+        else:
+            found = self.catalog.repositories.snapshot(self.record, revision)
+        for file in found.files:
+            if not self.composer.hub.blobs.contains(file.digest):
+                raise BlobError(f"{file.path} of {found.commit.sha} is lost")
+        return Edition(found)
 
     def history(self, revision: str) -> list[CommitRecord]:
         """The one commit of a composition."""
         return [self.edition(revision).snapshot.commit]
 
-    def _sound(self, snapshot: Snapshot) -> Edition:
-        blobs = self.composer.hub.blobs
-        for file in snapshot.files:
-            if not blobs.contains(file.digest):
-                raise BlobError(f"{file.path} of {snapshot.commit.sha} is lost")
-        return Edition(snapshot)
+
+def is_expression(revision: str) -> bool:
+    """Whether a revision of such a repository is something to be composed."""
+    return revision != MAIN and not _SHA.fullmatch(revision)
+
+
+def _refuse_unknown(wanted: frozenset[str], recipes: Mapping[str, object]) -> None:
+    for name in sorted(wanted - set(recipes)):
+        hint = did_you_mean(name, recipes) or f"there are {', '.join(sorted(recipes))}"
+        raise SettingsError(f"there is no recipe {name!r}: {hint}")
+
+
+def _require_recipe(text: str, recipes: frozenset[str]) -> None:
+    """Let only a call of one of some recipes pass.
+
+    Raises:
+        DslError: the text is something else, or no program.
+    """
+    program = parse(text)
+    called = program.expression
+    if program.bindings or not isinstance(called, Call) or called.function not in recipes:
+        raise CheckError(
+            "this server composes by recipe alone",
+            span=called.span,
+            hint=f"its recipes are {', '.join(sorted(recipes)) or 'none'}",
+        )
 
 
 def _tag(compiled: Compiled) -> str:

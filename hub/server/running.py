@@ -68,11 +68,12 @@ def serving(hub: AdapterHub, settings: Settings | None = None) -> Iterator[str]:
     """Serve `hub` in a thread while the block runs; the server's address is what it yields.
 
     Raises:
-        ServerError: it does not start.
+        ServerError: it does not start. SettingsError: it cannot be as it is asked to be.
     """
+    app = create_app(hub, settings)
     listening = _listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    server = uvicorn.Server(configure(create_app(hub, settings), port=port, grace_seconds=2))
+    server = uvicorn.Server(configure(app, port=port, grace_seconds=2))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:

@@ -30,7 +30,7 @@ class Limits:
         signature_seconds: for which an upload address is good.
         page: entries in one answer.
         composing: compositions at the same time.
-        composed_bytes: a composed file.
+        composed_bytes, operand_bytes: a composed file, and all that is read to compose it.
         compose_seconds: for which a client waits for a composition.
         compositions: that are kept of one base model; the oldest go.
     """
@@ -49,6 +49,7 @@ class Limits:
     page: int = 1000
     composing: int = 2
     composed_bytes: int = 8 << 30
+    operand_bytes: int = 64 << 30
     compose_seconds: float = 300.0
     compositions: int = 1000
 
@@ -62,6 +63,7 @@ class Settings:
         accounts: who may do what; None lets everybody do everything.
         read_only: nothing can be written.
         compose: base model of each virtual repository of compositions, by its name.
+        recipes: all that may be composed there are calls of these; None allows every expression.
         public_url: the server's address as clients see it, where it is not the one they ask.
     """
 
@@ -69,10 +71,13 @@ class Settings:
     accounts: tuple[Account, ...] | None = None
     read_only: bool = False
     compose: Mapping[str, str] = field(default_factory=dict)
+    recipes: frozenset[str] | None = None
     public_url: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        if self.recipes is not None and not self.compose:
+            raise SettingsError("recipes are named, but no base model to compose for (NAME=BASE)")
         for name, base in self.compose.items():
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or not base.strip():
                 raise SettingsError(

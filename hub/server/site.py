@@ -36,7 +36,7 @@ class Site:
         self.key = _shared_key(hub.home.path / "server.key")
         self.uploads = hub.home.path / "uploads"
         self.xorbs = hub.home.path / "xorbs"
-        self.composer = Composer(hub, settings.limits)
+        self.composer = Composer(hub, settings.limits, settings.recipes)
         remove_abandoned(self.uploads)
         remove_old(self.xorbs)
 
@@ -96,7 +96,8 @@ class Site:
             raise UnknownRepositoryError(
                 f"there is no repository {COMPOSE_OWNER}/{name}: the server's operator names them"
             )
-        return ComposingSource(self.composer, self.composer.repository(name, base), base)
+        record = self.composer.repository(name, base)
+        return ComposingSource(self.catalog, record, self.composer, base)
 
 
 def _shared_key(path: Path) -> bytes:

@@ -71,8 +71,8 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSource:
-    """A repository that was made and pushed to."""
+class RecordedSource:
+    """A repository of the store."""
 
     catalog: Catalog
     record: RepositoryRecord
@@ -105,6 +105,11 @@ class StoredSource:
     def refs(self) -> list[RefRecord]:
         """Its branches and tags."""
         return self.catalog.repositories.refs(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSource(RecordedSource):
+    """A repository that was made and pushed to."""
 
     def edition(self, revision: str) -> Edition:
         """What a branch, a tag or a sha means."""

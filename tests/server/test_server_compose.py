@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from isogloss.hub import AdapterHub
-from isogloss.hub.server import Limits
+from isogloss.hub.server import Limits, SettingsError, composing
 
 WriteLora = Callable[..., Path]
 EXPRESSION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
@@ -121,12 +122,82 @@ def test_limits_hold(
     small = client(serve(compose=compose, limits=Limits(composed_bytes=100)))
     with pytest.raises(HfHubHTTPError, match="bytes: 100 are allowed"):
         small.model_info("compose/tiny", revision="lm[pt]")
+    narrow = client(serve(compose=compose, limits=Limits(operand_bytes=100)))
+    with pytest.raises(HfHubHTTPError, match=r"made of .* bytes: 100 are allowed"):
+        narrow.model_info("compose/tiny", revision="lm[pt]")
     few = client(serve(compose=compose, limits=Limits(compositions=2)))
     shas = [
         str(few.model_info("compose/tiny", revision=f"{number}*lm[pt]").sha) for number in (2, 3, 4)
     ]
     assert [few.revision_exists("compose/tiny", sha) for sha in shas] == [False, True, True]
     assert few.model_info("compose/tiny", revision="2*lm[pt]").sha == shas[0]
+
+
+def test_only_some_recipes_may_be_called(
+    stocked: AdapterHub, serve: Callable[..., str], client: Callable[..., HfApi]
+) -> None:
+    stocked.save_recipe("half", "0.5*task[$S] + 0.5*lm[en]")
+    compose, recipes = {"tiny": "acme/tiny"}, frozenset({"add", "half"})
+    api = client(serve(compose=compose, recipes=recipes))
+    for call in ("add(en, pt, 0.6)", "half(en)", " half( S = en ) "):
+        assert len(api.list_repo_files("compose/tiny", revision=call)) == 4
+    sha = api.model_info("compose/tiny", revision="half(en)").sha
+    assert api.model_info("compose/tiny", revision=sha).sha == sha
+    for expression in (
+        "task[en]",
+        "2*half(en)",
+        "steer(en, pt, 0.6)",
+        "mean(task[en], lm[pt])",
+        "a = half(en); a",
+        "exact(half(en))",
+    ):
+        with pytest.raises(RevisionNotFoundError, match="composes by recipe alone") as raised:
+            api.model_info("compose/tiny", revision=expression)
+        assert "its recipes are add, half" in raised.value.response.json()["error"]
+    with pytest.raises(RevisionNotFoundError, match="a language is taken here"):
+        api.model_info("compose/tiny", revision="half(task[en])")
+    with pytest.raises(SettingsError, match="no recipe 'ad': did you mean 'add'"):
+        serve(compose=compose, recipes=frozenset({"ad"}))
+    with pytest.raises(SettingsError, match="no base model"):
+        serve(recipes=recipes)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [("(.|..|...)+[0-9]$", "takes too long"), ("((a{999}){999}){999}", "written out")],
+)
+def test_a_pattern_without_an_end_is_given_up(api: HfApi, pattern: str, said: str) -> None:
+    revision = f'only(lm[pt], modules="{pattern}")'
+    with pytest.raises(RevisionNotFoundError, match=said):
+        api.model_info("compose/tiny", revision=revision)
+
+
+def test_who_waits_for_a_composition_waits_alone(
+    stocked: AdapterHub,
+    serve: Callable[..., str],
+    ask: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = serve(compose={"tiny": "acme/tiny"}, limits=Limits(compose_seconds=20))
+    go_on = threading.Event()
+    compose = composing.carry_out
+
+    def slow(*arguments: Any) -> Any:
+        go_on.wait(60)
+        return compose(*arguments)
+
+    monkeypatch.setattr(composing, "carry_out", slow)
+    path = "/api/models/compose/tiny/revision/2*lm%5Bpt%5D"
+    with ThreadPoolExecutor(60) as pool:
+        waiting = [pool.submit(ask, url, "GET", path) for _ in range(60)]
+        try:
+            assert ask(url, "GET", "/healthz").status == 200
+            assert ask(url, "GET", "/local/lm-pt/resolve/v1/README.md").status == 200
+            assert ask(url, "GET", "/compose/tiny/resolve/main/README.md").status == 200
+            assert not any(one.done() for one in waiting)
+        finally:
+            go_on.set()
+        assert {one.result().status for one in waiting} == {200}
 
 
 def test_many_ask_for_one_at_once(
