@@ -14,7 +14,7 @@ from .lora_fields import changes_layout, refusal
 from .lora_layout import Factors, Layout, is_saved_embedding, layout
 from .lora_result import result_config
 from .lora_rules import RULES, Rule
-from .lora_sum import EXACT_HINT, Part, exact, factorwise
+from .lora_sum import EXACT_HINT, Part, Weighing, exact, factorwise
 from .modules import require_floats, require_kept
 from .replaced import Replaced, compose_replaced, require_nothing_beside
 from .scaling import number
@@ -73,8 +73,9 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
             f"LoRA has no semantics {quoted(semantics)}, expected one of {', '.join(RULES)}, exact"
         )
     members = _members(summands)
+    weighing = None if rule is None else Weighing(rule)
     sums = {
-        module: exact(module, parts) if rule is None else factorwise(rule, module, parts)
+        module: exact(module, parts) if weighing is None else factorwise(weighing, module, parts)
         for module in sorted(set().union(*(member.factors for member in members)))
         if (parts := _parts(module, members, rule))
     }

@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import isfinite
 from typing import Any, Final
 
@@ -83,7 +84,7 @@ def changes_layout(config: Mapping[str, Any]) -> bool:
     return bool(config.get("target_parameters") or unknown_fields(config, _KNOWN))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoraSettings:
     """Rank and alpha of every module, resolved as PEFT does."""
 
@@ -97,11 +98,18 @@ class LoraSettings:
         """Rank, alpha and their rule for a module."""
         rank_key = _matching(self.ranks, module)
         alpha_key = _matching(self.alphas, module)
+        if rank_key is None and alpha_key is None:
+            return self.usual
         return Scaling(
             self.alpha if alpha_key is None else self.alphas[alpha_key],
             self.rank if rank_key is None else self.ranks[rank_key],
             self.rslora,
         )
+
+    @cached_property
+    def usual(self) -> Scaling:
+        """Of every module that no pattern names: one object, which remembers its value."""
+        return Scaling(self.alpha, self.rank, self.rslora)
 
 
 def settings(config: Mapping[str, Any], alpha: str = "lora_alpha") -> LoraSettings:

@@ -48,31 +48,69 @@ class ModuleSum:
     mixed: FactorSum | None = None
 
 
-def factorwise(rule: Rule, module: str, parts: Sequence[Part]) -> ModuleSum:
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """What the factors of a module are multiplied with, and in the exact sum their product."""
+
+    in_a: tuple[float, ...]
+    in_b: tuple[float, ...]
+    in_update: tuple[float, ...]
+    exact: tuple[float, ...]
+    scaling: Scaling
+
+
+class Weighing:
+    """The weights that a rule gives, found once for all modules that have the same."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self._known: dict[tuple[int, ...], tuple[Sequence[Part], _Weights]] = {}
+
+    def weights(self, parts: Sequence[Part]) -> _Weights:
+        """The weights of the parts of one module."""
+        # Fractions take long to compare and to hash. What is kept beside keeps its identity.
+        key = tuple(id(one) for part in parts for one in (part.coefficient, part.factors.scaling))
+        if key not in self._known:
+            self._known[key] = parts, self._found(parts)
+        return self._known[key][1]
+
+    def _found(self, parts: Sequence[Part]) -> _Weights:
+        scaling = parts[0].factors.scaling
+        if not self.rule.keeps_scaling:
+            scaling = Scaling(Fraction(scaling.rank), scaling.rank)
+        weights = [self.rule.weights(part.coefficient, part.factors.scaling) for part in parts]
+        return _Weights(
+            in_a=tuple(a for a, _ in weights),
+            in_b=tuple(b for _, b in weights),
+            in_update=tuple(b * scaling.rounded for _, b in weights),
+            exact=tuple(float(part.coefficient * part.factors.scaling.value) for part in parts),
+            scaling=scaling,
+        )
+
+
+def factorwise(weighing: Weighing, module: str, parts: Sequence[Part]) -> ModuleSum:
     """A and B summed each on its own, with the weights that a rule gives them.
 
     Raises:
         IncompatibleError: ranks, scalings that must be equal, or shapes differ.
     """
-    _require_equal_ranks(rule, module, parts)
+    _require_equal_ranks(weighing.rule, module, parts)
     _require_equal_shapes(module, parts)
-    kind, scaling = parts[0].factors.kind, parts[0].factors.scaling
-    if not rule.keeps_scaling:
-        scaling = Scaling(Fraction(scaling.rank), scaling.rank)
-    weights = [rule.weights(part.coefficient, part.factors.scaling) for part in parts]
-    in_a, in_b = ([pair[factor] for pair in weights] for factor in (0, 1))
+    kind, weights = parts[0].factors.kind, weighing.weights(parts)
     tensors = [
         _tensor(module, kind, factor, entries[0].shape, [_sum(parts, entries, in_factor)])
-        for factor, (entries, in_factor) in enumerate(zip(_both(parts), (in_a, in_b), strict=True))
+        for factor, (entries, in_factor) in enumerate(
+            zip(_both(parts), (weights.in_a, weights.in_b), strict=True)
+        )
     ]
     mixed = FactorSum(
         module,
         pairs=tuple(part.factors.pair(part.source) for part in parts),
-        in_a=tuple(in_a),
-        in_b=tuple(weight * scaling.rounded for weight in in_b),
-        exact=tuple(float(part.coefficient * part.factors.scaling.value) for part in parts),
+        in_a=weights.in_a,
+        in_b=weights.in_update,
+        exact=weights.exact,
     )
-    return ModuleSum((tensors[0], tensors[1]), scaling, mixed)
+    return ModuleSum((tensors[0], tensors[1]), weights.scaling, mixed)
 
 
 def exact(module: str, parts: Sequence[Part]) -> ModuleSum:
@@ -116,8 +154,11 @@ def _tensor(
 def _sum(
     parts: Sequence[Part], entries: Sequence[TensorEntry], coefficients: Sequence[float]
 ) -> Block:
-    pieces = tuple(map(_piece, parts, entries, coefficients))
-    return Block(entries[0].elements, (Column(1, pieces),))
+    pieces = [
+        Piece(part.source, entry.start, entry.dtype, coefficient)
+        for part, entry, coefficient in zip(parts, entries, coefficients, strict=True)
+    ]
+    return Block(entries[0].elements, (Column(1, tuple(pieces)),))
 
 
 def _slice(part: Part, group: int) -> Block:
