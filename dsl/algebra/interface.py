@@ -182,14 +182,16 @@ class UpdateLayout:
 
     @property
     def bound(self) -> Bound:
-        """Rows, columns and the largest rank of the update of a group, from the shapes alone."""
+        """What is known of the update of a group, from the shapes alone."""
         import torch
+
+        from ..decomposition.kronecker import halves_shapes
 
         shapes = {
             name: torch.empty(entry.shape, device="meta") for name, entry in self.tensors.items()
         }
         first = self.update(shapes)[0]
-        return Bound(*first.shape, first.rank)
+        return Bound(*first.shape, first.rank, halves_shapes(first))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,18 @@ class NearestKronecker:
     Attributes:
         w1, w2: its halves in float64; W2 as factors where it was to have a rank.
         relative_error: Frobenius norm of the difference over that of the update; 0 for zero.
+        norm: Frobenius norm of the update.
     """
 
     w1: torch.Tensor
     w2: Half
     relative_error: float
+    norm: float
+
+    @property
+    def rank(self) -> int:
+        """The rank of W2, or its shorter side where that is whole."""
+        return self.w2.rank
 
 
 def halves_shapes(update: Update) -> tuple[tuple[int, int], tuple[int, int]] | None:
@@ -63,12 +70,12 @@ def nearest_kronecker(update: Update, *, rank: int | None = None) -> NearestKron
     square = sum(value**2 for value in every.singular_values)
     if not square:
         zero = left.new_zeros(first.w1.shape), left.new_zeros(first.w2.shape)
-        return NearestKronecker(zero[0], _of_rank(zero[1], rank), 0.0)
+        return NearestKronecker(zero[0], _of_rank(zero[1], rank), 0.0, 0.0)
     w1 = every.b[:, 0].double().reshape(first.w1.shape)
     if rank is None or rank >= min(first.w2.shape):
         best = every.singular_values[0] ** 2
         w2 = every.a[0].double().reshape(first.w2.shape)
-        return NearestKronecker(w1, _of_rank(w2, rank), _root(square - best, square))
+        return NearestKronecker(w1, _of_rank(w2, rank), _root(square - best, square), every.norm)
     return _fitted(left, right, w1, first.w2.shape, rank, square)
 
 
@@ -95,7 +102,7 @@ def _fitted(
     roots = values[:rank].sqrt()
     factors = LowRank(u[:, :rank] * roots / size.sqrt(), roots[:, None] * vt[:rank] / size.sqrt())
     return NearestKronecker(
-        one.reshape(w1.shape) * size, factors, _root(square - explained, square)
+        one.reshape(w1.shape) * size, factors, _root(square - explained, square), square**0.5
     )
 
 

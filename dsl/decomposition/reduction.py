@@ -34,16 +34,11 @@ def nearest_low_rank(
     return truncate_factors(found.b, found.a, rank=rank, energy=energy)
 
 
-def is_dense(update: Update) -> bool:
-    """Whether `nearest_low_rank` has to make all elements of an update; by its shapes alone."""
-    is_kronecker = len(update.terms) == 1 and isinstance(update.terms[0][1], Kronecker)
-    return not is_kronecker and not update.is_narrow
-
-
-def exact_factors(update: Update) -> tuple[torch.Tensor, torch.Tensor]:
-    """B and A in float32 with the update as their product, found without a decomposition."""
+def exact_factors(update: Update) -> Truncation:
+    """Factors with the update as their product, without a decomposition: nothing is lost."""
     found = update.factors()
-    return found.b.float(), found.a.float()
+    square = float(((found.b.T @ found.b) * (found.a @ found.a.T)).sum())
+    return Truncation(found.b.float(), found.a.float(), (), 0.0, max(0.0, square) ** 0.5)
 
 
 def _of_kronecker(
@@ -66,6 +61,5 @@ def _of_kronecker(
     a = (vt1[first, :, None] * vt2[second, None, :]).flatten(1)
     # The factors are orthogonal by now; what is left is to share out sizes and signs.
     found = truncate_factors(b, a, rank=rank, energy=energy and 1.0)
-    return replace(
-        found, relative_error=float((tails[count] / tails[0]).sqrt()) if tails[0] > 0 else 0.0
-    )
+    error = float((tails[count] / tails[0]).sqrt()) if tails[0] > 0 else 0.0
+    return replace(found, relative_error=error, norm=abs(weight) * float(tails[0].sqrt()))

@@ -25,7 +25,8 @@ class Truncation:
     Attributes:
         b, a: its factors in float32, of shapes (out, rank) and (rank, in); each carries the root
             of the singular values, so that both have one norm.
-        singular_values: those that were kept, largest first, in float64.
+        singular_values: those that were kept, largest first, in float64; none where the factors
+            were found without them.
         relative_error: Frobenius norm of what was left out over that of the update; 0 for zero.
         norm: Frobenius norm of the update before the truncation.
     """
@@ -38,8 +39,8 @@ class Truncation:
 
     @property
     def rank(self) -> int:
-        """The number of singular values."""
-        return len(self.singular_values)
+        """The number of columns of B."""
+        return self.b.shape[1]
 
 
 def truncate_factors(

@@ -60,6 +60,7 @@ def test_it_is_the_best_approximation_of_rank_one_of_the_rearrangement(count: in
     best = float((values[1:].square().sum() / values.square().sum()).sqrt())
     assert found.relative_error == pytest.approx(best, abs=1e-7)
     assert error(update, found.w1, found.w2) == pytest.approx(best, abs=1e-6)
+    assert found.norm == pytest.approx(float(update.dense().norm()), rel=1e-6)
     sizes = found.w1.norm(), found.w2.rows(0, 5).norm()
     torch.testing.assert_close(sizes[0], sizes[1])
 

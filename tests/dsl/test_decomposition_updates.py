@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from isogloss.dsl.decomposition.ranks import VLLM_RANKS, padded, served_rank
-from isogloss.dsl.decomposition.reduction import exact_factors, is_dense, nearest_low_rank
+from isogloss.dsl.decomposition.reduction import exact_factors, nearest_low_rank
 from isogloss.dsl.decomposition.updates import (
     FORMS,
     Dense,
@@ -80,12 +80,14 @@ def test_a_sum_is_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = list(update.blocks())
     assert [len(block) for block in blocks] == [5, 5, 5, 5, 4]
     torch.testing.assert_close(torch.cat(blocks), expected)
-    b, a = exact_factors(update)
-    torch.testing.assert_close(b @ a, expected.float(), rtol=1e-4, atol=1e-4)
-    assert b.dtype == a.dtype == torch.float32
+    found = exact_factors(update)
+    torch.testing.assert_close(found.b @ found.a, expected.float(), rtol=1e-4, atol=1e-4)
+    assert found.b.dtype == found.a.dtype == torch.float32
+    assert (found.relative_error, found.rank) == (0, update.rank)
+    assert found.norm == pytest.approx(float(expected.norm()), rel=1e-5)
     # Its shapes alone are known from the tensors' shapes alone.
     flat = Update(tuple((1.0, Kronecker(matrix(4, 5), pair(6, 2, 4))) for _ in range(2)))
-    assert (flat.rank, flat.is_narrow, is_dense(flat)) == (16, True, False)
+    assert (flat.rank, flat.is_narrow) == (16, True)
 
 
 @pytest.mark.parametrize("limit", [{"rank": 1}, {"rank": 5}, {"rank": 90}, {"energy": 0.7}])
@@ -95,7 +97,7 @@ def test_the_nearest_low_rank_is_that_of_the_dense_svd(name: str, limit: dict[st
         update = Update(((-1.5, TERMS[name]),))
     else:
         update = Update(tuple((w, Kronecker(matrix(4, 5), matrix(6, 4))) for w in (1.0, 0.3)))
-        assert is_dense(update)
+        assert not update.is_narrow
     dense = update.dense()
     u, values, vt = torch.linalg.svd(dense, full_matrices=False)
     energies = values.square().cumsum(0) / values.square().sum()
@@ -108,6 +110,7 @@ def test_the_nearest_low_rank_is_that_of_the_dense_svd(name: str, limit: dict[st
     torch.testing.assert_close(kept, values[: len(kept)], rtol=1e-6, atol=1e-6)
     error = (dense - expected).norm() / dense.norm()
     assert found.relative_error == pytest.approx(float(error), abs=1e-7)
+    assert found.norm == pytest.approx(float(dense.norm()), rel=1e-6)
 
 
 def test_the_forms_of_peft_types() -> None:
