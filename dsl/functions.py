@@ -1,78 +1,12 @@
 """The functions of the language: one flat list, from which checks, help and documents are made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
 
-ParameterType: TypeAlias = Literal[
-    "adapter", "items", "set", "scalar", "integer", "language", "head", "word", "text"
-]
-ResultType: TypeAlias = Literal["adapter", "languages"]
+from .nonlinear import NONLINEAR
+from .signatures import Function, FunctionParameter
 
-
-@dataclass(frozen=True, slots=True)
-class FunctionParameter:
-    """A parameter of a function.
-
-    Attributes:
-        name: how it is given by name.
-        type: what it takes; "items" is any number of adapters and sets of adapters, "set" one
-            set of adapters, "head" what stands before a selector's bracket, "word" one of
-            `choices`.
-        required: whether a call must give it.
-        default: what it is when a call does not give it, as text; None where there is none.
-        variadic: whether it takes all positional arguments that are left.
-        choices: the words that a parameter of type "word" takes.
-    """
-
-    name: str
-    type: ParameterType
-    required: bool = True
-    default: str | None = None
-    variadic: bool = False
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A function of the language.
-
-    Attributes:
-        name: how it is called.
-        parameters: in the order in which they are given.
-        result: "adapter", or "languages" for a function that stands in square brackets.
-        formula: what it computes.
-        citation: where it comes from.
-        summary: one sentence for people.
-        one_of: names of parameters of which a call must give at least one.
-    """
-
-    name: str
-    parameters: tuple[FunctionParameter, ...]
-    result: ResultType
-    formula: str
-    citation: str
-    summary: str
-    one_of: tuple[str, ...] = ()
-
-    def parameter(self, key: int | str) -> FunctionParameter | None:
-        """Return the parameter of a name, or that of the positional argument number `key`."""
-        if isinstance(key, str):
-            return next((one for one in self.parameters if one.name == key), None)
-        if self.parameters and self.parameters[0].variadic:
-            return self.parameters[0]
-        return self.parameters[key] if key < len(self.parameters) else None
-
-    @property
-    def signature(self) -> str:
-        """How the function is called, in one line.
-
-        >>> FUNCTION_BY_NAME["layers"].signature
-        'layers(x, first=..., last=...)'
-        """
-        return f"{self.name}({', '.join(_parameter_text(one) for one in self.parameters)})"
-
+__all__ = ["FUNCTIONS", "FUNCTION_BY_NAME", "Function", "FunctionParameter"]
 
 _PAPER = (
     "Chronopoulou et al. 2023, Language and Task Arithmetic with Parameter-Efficient Layers "
@@ -168,6 +102,7 @@ FUNCTIONS: tuple[Function, ...] = (
         citation=_URIEL,
         summary="The average of a set, weighed by how close each language is to one.",
     ),
+    *NONLINEAR,
     Function(
         name="related",
         parameters=(
@@ -213,13 +148,3 @@ FUNCTIONS: tuple[Function, ...] = (
 )
 
 FUNCTION_BY_NAME: Mapping[str, Function] = MappingProxyType({one.name: one for one in FUNCTIONS})
-
-
-def _parameter_text(parameter: FunctionParameter) -> str:
-    if parameter.variadic:
-        return f"{parameter.name}, ..."
-    if parameter.default is not None:
-        return f"{parameter.name}={parameter.default}"
-    if parameter.type in ("text", "word") or not parameter.required:
-        return f"{parameter.name}=..."
-    return parameter.name

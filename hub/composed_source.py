@@ -109,14 +109,14 @@ def _parents(lock: Lock) -> tuple[ParentRecord, ...]:
     try:
         return tuple(
             ParentRecord(
-                coefficient=str(term.coefficient),
-                digest=term.adapter.weights,
-                config_digest=term.adapter.config,
-                filters=[kept.as_json() for kept in term.filters],
-                name=by_key[term.adapter].name,
-                version=by_key[term.adapter].version,
+                coefficient=str(leaf.coefficient),
+                digest=leaf.adapter.weights,
+                config_digest=leaf.adapter.config,
+                filters=list(leaf.restrictions),
+                name=by_key[leaf.adapter].name,
+                version=by_key[leaf.adapter].version,
             )
-            for term in lock.plan.terms
+            for leaf in lock.plan.leaves()
         )
     except KeyError as error:
         raise IntegrityError(f"{LOCK_NAME} has a term without its adapter: {error}") from error

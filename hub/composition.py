@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..dsl.checks.check import check
 from ..dsl.meaning.catalogue import Choice, Context, label
@@ -16,6 +16,7 @@ from ..dsl.text.parse import parse
 from ..dsl.text.print import print_program
 from ..store import BlobError, BlobStore, Catalog, ParentRecord, VersionRecord
 from .assessment import distance_from_exact, with_risks
+from .awaited import Bring, Download, Look, refuse_awaited, weights_of
 from .cookbook import recipes_of
 from .errors import IntegrityError
 
@@ -69,13 +70,15 @@ class Explanation:
         divergence: how far the semantics lie from the exact sum; None under `exact`, and for
             PEFT types whose update is no product of two factors.
         renewals: composed adapters among the chosen ones that would come out differently today.
+        downloads: weights that are not here yet. Until they are, canonical form and digest, and
+            what else only weights can tell, are None.
     """
 
     program: str
     choices: tuple[Choice, ...]
     terms: tuple[ParentRecord, ...]
-    canonical: str
-    digest: str
+    canonical: str | None
+    digest: str | None
     semantics: str
     rank: int | None
     dtype: str
@@ -84,20 +87,36 @@ class Explanation:
     warnings: tuple[str, ...]
     divergence: Divergence | None = None
     renewals: tuple[Outdated, ...] = ()
+    downloads: tuple[Download, ...] = ()
 
 
-def compile_request(catalog: Catalog, blobs: BlobStore, request: Request) -> Compiled:
+def compile_request(
+    catalog: Catalog,
+    blobs: BlobStore,
+    request: Request,
+    bring: Bring = refuse_awaited,
+    look: Look | None = None,
+) -> Compiled:
     """Parse, check, resolve, plan and prepare a request; reads headers, no tensors.
+
+    Args:
+        bring: gets the weights of adapters that are not here yet, before anything is planned.
+        look: gives a file with the header of such weights instead; nothing is brought then.
 
     Raises:
         DslError: every way in which a program can be wrong or impossible.
     """
     program = parse(request.expression)
-    evaluation = resolve_request(catalog, request, program)
-    parents: dict[AdapterKey, VersionRecord] = {}
-    for key, candidate in evaluation.adapters.items():
-        parents[key] = catalog.get(candidate.name, candidate.version)
-    operands = {key: operand(record, blobs) for key, record in parents.items()}
+    while True:
+        evaluation = resolve_request(catalog, request, program)
+        parents: dict[AdapterKey, VersionRecord] = {}
+        for key, candidate in evaluation.adapters.items():
+            parents[key] = catalog.get(candidate.name, candidate.version)
+        awaited = [record for record in parents.values() if not record.here]
+        if not awaited or look is not None:
+            break
+        bring(awaited)  # They have other digests now, so that the sum has another form.
+    operands = {key: operand(record, blobs, look) for key, record in parents.items()}
     blueprint = prepare(evaluation.plan, operands, request.dtype)
     return Compiled(request, program, evaluation, parents, blueprint)
 
@@ -114,12 +133,12 @@ def resolve_request(catalog: Catalog, request: Request, program: Program) -> Eva
     return evaluate(checked, catalog, request.context, request.semantics, recipes)
 
 
-def operand(record: VersionRecord, blobs: BlobStore) -> Operand:
-    """A catalogued version as the executor knows it."""
+def operand(record: VersionRecord, blobs: BlobStore, look: Look | None = None) -> Operand:
+    """A catalogued version as the executor knows it; `look` stands in for weights not here."""
     return Operand(
         key=AdapterKey(record.digest, record.config_digest),
         label=label(record),
-        path=blobs.path(record.digest),
+        path=weights_of(record, blobs, look),
         config=record.config,
         tokenizer_digest=record.tokenizer_digest,
     )
@@ -140,37 +159,55 @@ def refuse_damaged_parents(blobs: BlobStore, compiled: Compiled) -> None:
             raise IntegrityError(f"the weights of {label(record)}: {error}") from error
 
 
-def explain(compiled: Compiled, renewals: tuple[Outdated, ...] = ()) -> Explanation:
-    """What the compiled request means, in full."""
+def explain(
+    compiled: Compiled,
+    renewals: tuple[Outdated, ...] = (),
+    downloads: tuple[Download, ...] = (),
+) -> Explanation:
+    """What the compiled request means; in full, unless weights are still to be downloaded."""
     plan = compiled.evaluation.plan
-    blueprint = with_risks(compiled.blueprint, plan, compiled.parents)
+    blueprint = compiled.blueprint
+    if not downloads:
+        blueprint = with_risks(blueprint, plan, compiled.parents)
     return Explanation(
         program=print_program(compiled.program),
         choices=compiled.evaluation.choices,
-        terms=parent_records(compiled),
-        canonical=plan.canonical,
-        digest=plan.digest,
+        terms=_without_digests(parent_records(compiled), downloads),
+        canonical=None if downloads else plan.canonical,
+        digest=None if downloads else plan.digest,
         semantics=plan.semantics,
         rank=blueprint.rank,
         dtype=blueprint.dtype,
         size_bytes=blueprint.size_bytes,
         bytes_to_read=blueprint.bytes_to_read,
         warnings=blueprint.warnings,
-        divergence=distance_from_exact(blueprint),
+        divergence=None if downloads else distance_from_exact(blueprint),
         renewals=renewals,
+        downloads=downloads,
+    )
+
+
+def _without_digests(
+    terms: tuple[ParentRecord, ...], downloads: tuple[Download, ...]
+) -> tuple[ParentRecord, ...]:
+    """The summands; those that are still to be downloaded have no digest yet."""
+    unknown = {one.label for one in downloads}
+    return tuple(
+        replace(term, digest="") if f"{term.name}@v{term.version}" in unknown else term
+        for term in terms
     )
 
 
 def parent_records(compiled: Compiled) -> tuple[ParentRecord, ...]:
-    """The summands of the plan with the names of their adapters."""
+    """The adapters in the plan, also within functions, with their names in the catalogue."""
     return tuple(
         ParentRecord(
-            coefficient=str(term.coefficient),
-            digest=term.adapter.weights,
-            config_digest=term.adapter.config,
-            filters=[kept.as_json() for kept in term.filters],
-            name=compiled.parents[term.adapter].name,
-            version=compiled.parents[term.adapter].version,
+            coefficient=str(leaf.coefficient),
+            digest=leaf.adapter.weights,
+            config_digest=leaf.adapter.config,
+            filters=list(leaf.restrictions),
+            name=compiled.parents[leaf.adapter].name,
+            version=compiled.parents[leaf.adapter].version,
         )
-        for term in compiled.evaluation.plan.terms
+        for leaf in compiled.evaluation.plan.leaves()
     )

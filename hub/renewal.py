@@ -90,7 +90,9 @@ def evaluation_names(evaluation: Evaluation) -> dict[AdapterKey, str]:
 
 def _shown(term: Term, names: Mapping[AdapterKey, str]) -> str:
     kept = "".join(f", {one.as_json()}" for one in term.filters)
-    return f"{readable(term.coefficient)} * {names[term.adapter]}{kept}"
+    atom = term.adapter
+    what = names[atom] if isinstance(atom, AdapterKey) else atom.spelled(names.__getitem__)
+    return f"{readable(term.coefficient)} * {what}{kept}"
 
 
 def _compared(catalog: Catalog, record: VersionRecord) -> Outdated:

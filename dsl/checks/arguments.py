@@ -17,8 +17,8 @@ def bind_arguments(call: Call, function: Function) -> dict[str, tuple[Expression
     bound: dict[str, tuple[Expression, ...]] = {}
     for position, argument in enumerate(call.arguments):
         name = _parameter_name(position, argument, call, function)
-        variadic = function.parameters[0].variadic
-        if name in bound and not variadic:
+        parameter = function.parameter(name)
+        if name in bound and not (parameter and parameter.variadic):
             raise _error(f"{quoted(name)} is given twice", argument.span, function)
         bound[name] = (*bound.get(name, ()), argument.value)
     for parameter in function.parameters:
@@ -30,6 +30,11 @@ def bind_arguments(call: Call, function: Function) -> dict[str, tuple[Expression
     if function.one_of and not any(name in bound for name in function.one_of):
         wanted = " nor ".join(quoted(name) for name in function.one_of)
         raise _error(f"{function.name} is given neither {wanted}", call.span, function)
+    given = [name for name in function.one_of if name in bound]
+    if function.only_one and len(given) > 1:
+        shown = " and ".join(map(quoted, given))
+        message = f"{function.name} is given both {shown}: one of them decides"
+        raise _error(message, call.span, function)
     return bound
 
 

@@ -9,11 +9,13 @@ from ..functions import Function, FunctionParameter
 from ..languages import normalize
 from ..number import fraction_text
 from ..patterns import compiled
+from ..signatures import Range
 from ..syntax import Call, Expression, Name, Parameter, Text
 from .arguments import bind_arguments
 from .parameters import Parameters
 from .values import IN_WORDS, Value, snippet
 
+_NATURAL = Range(Fraction(0))
 _LONGEST_PATTERN = 1000
 _MOST_GROUPS = 100
 
@@ -52,7 +54,7 @@ def check_arguments(
                 case "text":
                     _check_pattern(name, value)
                 case "integer":
-                    integers[name] = _integer(name, value, value_of(value))
+                    integers[name] = _integer(parameter, value, value_of(value))
                 case "items":
                     _check_items(function, value, value_of(value))
                 case "set":
@@ -60,7 +62,7 @@ def check_arguments(
                 case "language":
                     language_argument(value, parameters)
                 case "scalar":
-                    _check_scalar(name, value, value_of(value))
+                    _check_scalar(parameter, value, value_of(value))
                 case "word":
                     _check_word(parameter, value)
                 case _:
@@ -111,9 +113,16 @@ def _check_set(function: Function, expression: Expression, value: Value) -> None
         )
 
 
-def _check_scalar(name: str, expression: Expression, value: Value) -> None:
+def _check_scalar(
+    parameter: FunctionParameter | None, expression: Expression, value: Value
+) -> None:
+    name = quoted(parameter.name if parameter else "")
     if value.type != "scalar":
-        message = f"{quoted(name)} takes a number, and this is {IN_WORDS[value.type]}"
+        message = f"{name} takes a number, and this is {IN_WORDS[value.type]}"
+        raise CheckError(message, span=expression.span)
+    within = parameter.range if parameter else None
+    if within is not None and not within.holds(value.scalar):
+        message = f"{name} takes a number {within.words}, and this is {fraction_text(value.scalar)}"
         raise CheckError(message, span=expression.span)
 
 
@@ -144,11 +153,14 @@ def _check_adapter(function: Function, expression: Expression, value: Value, sou
         )
 
 
-def _integer(name: str, expression: Expression, value: Value) -> Fraction:
-    if value.type == "scalar" and value.scalar.denominator == 1 and value.scalar >= 0:
+def _integer(parameter: FunctionParameter | None, expression: Expression, value: Value) -> Fraction:
+    within = (parameter.range if parameter else None) or _NATURAL
+    whole = value.type == "scalar" and value.scalar.denominator == 1
+    if whole and within.holds(value.scalar):
         return value.scalar
     got = fraction_text(value.scalar) if value.type == "scalar" else IN_WORDS[value.type]
-    message = f"{quoted(name)} takes a whole number from 0 on, and this is {got}"
+    name = quoted(parameter.name if parameter else "")
+    message = f"{name} takes a whole number {within.words}, and this is {got}"
     raise CheckError(message, span=expression.span)
 
 

@@ -11,7 +11,7 @@ from ..checks.calls import language_argument
 from ..checks.check import Checked, check
 from ..checks.parameters import Parameters
 from ..errors import CheckError, DslError, LimitError
-from ..functions import FUNCTION_BY_NAME
+from ..functions import FUNCTION_BY_NAME, Function
 from ..syntax import (
     Call,
     Expression,
@@ -24,8 +24,9 @@ from ..syntax import (
     Text,
 )
 from .catalogue import Candidate, Catalogue, Choice, Context, Distances
-from .forms import AdapterSet, Value, added, scaled, with_semantics
-from .plan import AdapterKey, LinearForm, ModuleFilter, Plan, collect
+from .forms import AdapterSet, Value, added, derived, scaled, with_semantics
+from .linear import LinearForm, collect
+from .plan import AdapterKey, ModuleFilter, Option, Plan
 from .recipes import BUILT_IN_BY_NAME, DEEPEST_RECIPES, Recipe
 from .resolve import Chooser
 from .semantics import DEFAULT_SEMANTICS, SEMANTICS, function_name
@@ -204,6 +205,8 @@ class _Walk:
             return self._recipe(expression, self.recipes[expression.function])
         function = FUNCTION_BY_NAME[expression.function]
         arguments = bind_arguments(expression, function)
+        if function.works_on is not None:
+            return self._derived(expression, function, arguments)
         if function.parameters[0].variadic:
             return self._combined(expression, arguments[function.parameters[0].name])
         if expression.function == "weighted":
@@ -220,6 +223,25 @@ class _Walk:
                 first, last = (self._integer(arguments.get(name)) for name in ("first", "last"))
                 return form.filtered(ModuleFilter(first=first, last=last))
         raise CheckError(f"'{expression.function}' cannot stand here", span=expression.span)
+
+    def _derived(
+        self, call: Call, function: Function, arguments: Mapping[str, tuple[Expression, ...]]
+    ) -> LinearForm:
+        forms: list[LinearForm] = []
+        options: dict[str, Option] = {}
+        for parameter in function.parameters:
+            given = arguments.get(parameter.name, ())
+            match parameter.type:
+                case "adapter" | "items":
+                    forms += [form for item in given for form in self._members(item)]
+                case "word" if given or parameter.default is not None:
+                    chosen = given[0].name if given and isinstance(given[0], Name) else None
+                    options[parameter.name] = chosen or parameter.default or ""
+                case "scalar" | "integer" if given:
+                    options[parameter.name] = self.scalar(given[0])
+                case "scalar" | "integer" if parameter.default is not None:
+                    options[parameter.name] = Fraction(parameter.default)
+        return derived(function, forms, options, call.span, self.checked.program.source)
 
     def _integer(self, given: tuple[Expression, ...] | None) -> int | None:
         return None if given is None else int(self.scalar(given[0]))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from ..errors import CheckError, Span
+from ..errors import CheckError, LimitError, Span
+from ..functions import Function
+from ..limits import DEFAULT
 from ..number import bounded
-from .plan import LinearForm, readable
+from .linear import LinearForm, OpenCall
+from .plan import Option, readable
 from .semantics import COEFFICIENTS_INSIDE, function_name
 
 
@@ -85,6 +88,58 @@ def added(terms: Sequence[tuple[LinearForm, Fraction, Span]], inside: str) -> Li
             )
         total.add(form, factor)
     return total
+
+
+def derived(
+    function: Function,
+    forms: Sequence[LinearForm],
+    options: Mapping[str, Option],
+    span: Span,
+    source: str,
+) -> LinearForm:
+    """What a function that is not linear makes of sums.
+
+    Args:
+        function: one that works on values or on updates.
+        forms: the sums that it is given, sets taken apart.
+        options: all its options.
+        span, source: the place of the call.
+
+    Raises:
+        CheckError: too few adapters, or sums of several semantics where there can be only one.
+        LimitError: so many functions within each other that nobody could read them.
+    """
+    if len(forms) < function.fewest:
+        raise CheckError(
+            f"{function.name} takes at least {function.fewest} adapters, and this is "
+            f"{len(forms) or 'none'}",
+            span=span,
+            hint=f"it is written {function.signature}",
+        )
+    leaves = sum(form.leaves for form in forms)
+    if leaves > DEFAULT.operands:
+        raise LimitError(
+            f"written out, this has {leaves} adapters: at most {DEFAULT.operands} are allowed",
+            span=span,
+            hint="each use of a name repeats all that is in it",
+        )
+    semantics = None
+    if function.works_on == "values":
+        semantics = forms[0].semantics
+        for form in forms[1:]:
+            if form.semantics != semantics:
+                name = function_name(form.semantics or semantics or "")
+                raise CheckError(
+                    f"{name}(...) is only around some of the adapters of {function.name}(...), "
+                    "which would give '+' different meanings",
+                    span=span,
+                    hint=f"put the whole inside: {name}({function.name}(...))",
+                )
+    operands = tuple(form.frozen() for form in forms)
+    return LinearForm.of(
+        OpenCall(function.name, tuple(sorted(options.items())), operands, leaves, span, source),
+        semantics,
+    )
 
 
 def with_semantics(form: LinearForm, semantics: str, span: Span) -> LinearForm:

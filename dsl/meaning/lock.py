@@ -1,7 +1,8 @@
 """The lock: all that is needed to make a composition again and to prove what it was made of.
 
-It lies beside the weights as `isogloss.lock.json`. Linear semantics are exact on any machine, so
-a lock promises the result's digest, not a tolerance.
+It lies beside the weights as `isogloss.lock.json`. What is linear, prunes or elects comes out the
+same on any machine, so that a lock promises the result's digest. Decompositions and angles do not;
+there it promises a tolerance, too.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 
 from ..errors import WeightsError
 from .catalogue import Distances
-from .plan import AdapterKey, ModuleFilter, Plan, Term
+from .plan import AdapterKey, Derived, ModuleFilter, Option, Plan, Term
 from .semantics import SEMANTICS
 
 LOCK_NAME = "isogloss.lock.json"
-LOCK_VERSION = 1
+LOCK_VERSION = 2
+"""Of locks in which a function that is not linear takes part; all others are of version 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Lock:
         result: content of the result.
         files: sha256 of the files beside the lock, by name.
         tools: versions of the tools that made it.
+        tolerance: how far, relative to its Frobenius norm, each tensor or update may lie from what
+            another machine makes; None where it must be the same to the bit.
+        errors: what functions lost, as they reported it: plain data.
     """
 
     expression: str
@@ -62,11 +67,13 @@ class Lock:
     result: AdapterKey
     files: Mapping[str, str]
     tools: Mapping[str, str]
+    tolerance: float | None = None
+    errors: tuple[Mapping[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The lock as plain data, with a checksum over itself."""
         body: dict[str, Any] = {
-            "lock_version": LOCK_VERSION,
+            "lock_version": LOCK_VERSION if self.plan.derived else 1,
             "expression": self.expression,
             "parameters": dict(self.parameters),
             "context": dict(self.context),
@@ -79,11 +86,13 @@ class Lock:
                 asdict(one) | {"languages": list(one.languages)} for one in self.distances
             ],
             "dtype": self.dtype,
-            "reproducible": "bit for bit",
+            "reproducible": "bit for bit" if self.tolerance is None else "within the tolerance",
             "result": {"weights": self.result.weights, "config": self.result.config},
             "files": dict(self.files),
             "tools": dict(self.tools),
         }
+        if self.plan.derived:
+            body |= {"tolerance": self.tolerance, "errors": [dict(one) for one in self.errors]}
         return {**body, "checksum": _checksum(body)}
 
     def text(self) -> str:
@@ -112,10 +121,10 @@ def lock_from_json(data: object) -> Lock:
     """
     if not isinstance(data, dict) or "lock_version" not in data:
         raise WeightsError(f"{LOCK_NAME} does not hold a lock")
-    if data["lock_version"] != LOCK_VERSION:
+    if data["lock_version"] not in (1, LOCK_VERSION):
         raise WeightsError(
             f"{LOCK_NAME} has lock_version {data['lock_version']!r}, "
-            f"this isogloss reads {LOCK_VERSION}",
+            f"this isogloss reads 1 and {LOCK_VERSION}",
             hint="use the isogloss that wrote it, or a newer one",
         )
     body = {name: value for name, value in data.items() if name != "checksum"}
@@ -135,7 +144,7 @@ def _lock(body: Mapping[str, Any]) -> Lock:
         expression=body["expression"],
         parameters=dict(body["parameters"]),
         context=dict(body["context"]),
-        plan=Plan(body["semantics"], tuple(_term(item) for item in body["terms"])),
+        plan=_plan(body),
         distances=tuple(
             Distances(one["rule"], one["backend"], one["version"], tuple(one["languages"]))
             for one in body["distances"]
@@ -145,24 +154,57 @@ def _lock(body: Mapping[str, Any]) -> Lock:
         result=AdapterKey(body["result"]["weights"], body["result"]["config"]),
         files=dict(body["files"]),
         tools=dict(body["tools"]),
+        tolerance=body.get("tolerance"),
+        errors=tuple(body.get("errors", ())),
     )
 
 
+def _plan(item: Mapping[str, Any]) -> Plan:
+    return Plan(item["semantics"], tuple(_term(term) for term in item["terms"]))
+
+
 def _term_as_json(term: Term) -> dict[str, Any]:
+    atom = term.adapter
+    if isinstance(atom, Derived):
+        what: dict[str, Any] = {"call": _derived_as_json(atom)}
+    else:
+        what = {"weights": atom.weights, "config": atom.config}
     return {
         "coefficient": str(term.coefficient),
-        "weights": term.adapter.weights,
-        "config": term.adapter.config,
+        **what,
         "filters": [kept.as_json() for kept in term.filters],
     }
 
 
 def _term(item: Mapping[str, Any]) -> Term:
+    called = "call" in item
     return Term(
         Fraction(item["coefficient"]),
-        AdapterKey(item["weights"], item["config"]),
+        _derived(item["call"]) if called else AdapterKey(item["weights"], item["config"]),
         filters_from_json(item["filters"]),
     )
+
+
+def _derived_as_json(call: Derived) -> dict[str, Any]:
+    return {
+        "function": call.function,
+        "numbers": {name: str(v) for name, v in call.options if isinstance(v, Fraction)},
+        "words": {name: v for name, v in call.options if isinstance(v, str)},
+        "operands": [
+            {
+                "semantics": operand.semantics,
+                "terms": [_term_as_json(term) for term in operand.terms],
+            }
+            for operand in call.operands
+        ],
+    }
+
+
+def _derived(item: Mapping[str, Any]) -> Derived:
+    options: dict[str, Option] = {n: Fraction(value) for n, value in item["numbers"].items()}
+    options |= item["words"]
+    operands = tuple(_plan(operand) for operand in item["operands"])
+    return Derived(item["function"], tuple(sorted(options.items())), operands)
 
 
 def filters_from_json(items: Sequence[Mapping[str, Any]]) -> tuple[ModuleFilter, ...]:

@@ -2,25 +2,25 @@
 
 Two programs that mean the same have the same plan, the same canonical text and the same digest,
 however they were written: `mean(a, b)` and `0.5*a + 0.5*b` differ only before this stage. The
-canonical text is itself an expression of the language, whose references are content digests.
+canonical text is itself an expression of the language, whose references are content digests. What a
+function that is not linear makes of such sums is one summand among others.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from typing import TypeAlias
 
-from ..errors import CheckError, LimitError
 from ..patterns import search
 from ..text.print import quote
 from .semantics import DEFAULT_SEMANTICS, function_name
 
-# Beyond these a coefficient is no longer a normal float32 number, in which all sums are done.
-LARGEST_COEFFICIENT = Fraction(10) ** 30
-SMALLEST_COEFFICIENT = Fraction(1, 10**30)
+Option: TypeAlias = Fraction | str
+"""The value of a function's option: a number, or a word."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -110,26 +110,108 @@ def _natural(module: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in module.split(".")]
 
 
+@dataclass(frozen=True)
+class Derived:
+    """What a function that is not linear makes of sums: an adapter that has to be made first.
+
+    Attributes:
+        function: its name in the language.
+        options: all its options by name, sorted; defaults are filled in.
+        operands: the sums that it is given; sorted where their order means nothing.
+    """
+
+    function: str
+    options: tuple[tuple[str, Option], ...]
+    operands: tuple[Plan, ...]
+
+    @cached_property
+    def text(self) -> str:
+        """The call as an expression over digests."""
+        return self.spelled(_by_content)
+
+    def spelled(self, name: Callable[[AdapterKey], str]) -> str:
+        """The call with adapters named as one likes."""
+        parts = [operand.spelled(name) for operand in self.operands]
+        parts += [f"{option}={value}" for option, value in self.options]
+        return f"{self.function}({', '.join(parts)})"
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def head(self) -> str:
+        """The call without its operands: `ties(..., density=1/5)`."""
+        options = "".join(f", {option}={value}" for option, value in self.options)
+        return f"{self.function}(...{options})"
+
+    @cached_property
+    def inner(self) -> tuple[Derived, ...]:
+        """Everything that must be made before it, each once, the innermost first."""
+        found = [one for operand in self.operands for one in operand.derived]
+        return tuple(dict.fromkeys(found))
+
+
+Atom: TypeAlias = AdapterKey | Derived
+"""What a sum is made of: catalogued adapters, and what functions make."""
+
+
+def atom_order(atom: Atom) -> tuple[int, str, str]:
+    """A total order: adapters by their digests, then what is derived by its text."""
+    if isinstance(atom, AdapterKey):
+        return (0, atom.weights, atom.config)
+    return (1, atom.text, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One summand: an exact coefficient times an adapter, restricted to the kept modules."""
 
     coefficient: Fraction
-    adapter: AdapterKey
+    adapter: Atom
     filters: tuple[ModuleFilter, ...] = ()
 
-    @property
-    def text(self) -> str:
-        """The summand without its coefficient, as an expression."""
-        text = quote(str(self.adapter))
+    def spelled(self, name: Callable[[AdapterKey], str]) -> str:
+        """The summand without its coefficient, as an expression; adapters named as one likes."""
+        atom = self.adapter
+        text = name(atom) if isinstance(atom, AdapterKey) else atom.spelled(name)
         for kept in self.filters:
             text = kept.around(text)
         return text
 
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Where the summand stands in a sum."""
+        return (atom_order(self.adapter), [kept.sort_key for kept in self.filters])
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A catalogued adapter that takes part in a composition.
+
+    Attributes:
+        coefficient: the product of the coefficients on the way to it.
+        filters: of all that it goes through, the outermost first.
+        within: the functions that it goes through, the outermost first.
+    """
+
+    coefficient: Fraction
+    adapter: AdapterKey
+    filters: tuple[ModuleFilter, ...] = ()
+    within: tuple[Derived, ...] = ()
+
+    @property
+    def restrictions(self) -> list[dict[str, str | int]]:
+        """What is kept of it and what is made of it on its way, as plain data."""
+        kept = [one.as_json() for one in self.filters]
+        kept += [{"within": one.head} for one in self.within]
+        return kept
+
 
 @dataclass(frozen=True)
 class Plan:
-    """A composition in canonical form: semantics, and terms sorted by adapter and filters."""
+    """A composition in canonical form: semantics, and terms sorted by atom and filters."""
 
     semantics: str
     terms: tuple[Term, ...] = field()
@@ -137,10 +219,14 @@ class Plan:
     @cached_property
     def canonical(self) -> str:
         """The plan as an expression over digests; equal plans have equal text."""
+        return self.spelled(_by_content)
+
+    def spelled(self, name: Callable[[AdapterKey], str]) -> str:
+        """The plan as an expression, with adapters named as one likes."""
         parts: list[str] = []
         for term in self.terms:
-            magnitude = abs(term.coefficient)
-            scaled = term.text if magnitude == 1 else f"{magnitude}*{term.text}"
+            magnitude, text = abs(term.coefficient), term.spelled(name)
+            scaled = text if magnitude == 1 else f"{magnitude}*{text}"
             sign = "-" if term.coefficient < 0 else "+"
             parts.append(f"{sign} {scaled}" if parts else scaled if sign == "+" else f"-{scaled}")
         text = " ".join(parts)
@@ -154,78 +240,39 @@ class Plan:
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     @property
+    def atoms(self) -> tuple[Atom, ...]:
+        """What is summed, each once, sorted."""
+        return tuple(sorted({term.adapter for term in self.terms}, key=atom_order))
+
+    @property
     def adapters(self) -> tuple[AdapterKey, ...]:
-        """The adapters that take part, each once, sorted."""
-        return tuple(sorted({term.adapter for term in self.terms}))
+        """The adapters that take part, also within functions, each once, sorted."""
+        return tuple(sorted({leaf.adapter for leaf in self.leaves()}))
+
+    @cached_property
+    def derived(self) -> tuple[Derived, ...]:
+        """All that functions make in it, each once, the innermost first."""
+        found = [term.adapter for term in self.terms if isinstance(term.adapter, Derived)]
+        return tuple(dict.fromkeys(one for atom in found for one in (*atom.inner, atom)))
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Every occurrence of an adapter, in the order of the text."""
+        for term in self.terms:
+            if isinstance(term.adapter, AdapterKey):
+                yield Leaf(term.coefficient, term.adapter, term.filters)
+                continue
+            for operand in term.adapter.operands:
+                for leaf in operand.leaves():
+                    yield Leaf(
+                        term.coefficient * leaf.coefficient,
+                        leaf.adapter,
+                        (*term.filters, *leaf.filters),
+                        (term.adapter, *leaf.within),
+                    )
 
 
-class LinearForm:
-    """A mutable sum while it is being collected: coefficient by (adapter, filters)."""
-
-    __slots__ = ("coefficients", "semantics")
-
-    def __init__(
-        self,
-        coefficients: Mapping[tuple[AdapterKey, tuple[ModuleFilter, ...]], Fraction],
-        semantics: str | None = None,
-    ) -> None:
-        self.coefficients = dict(coefficients)
-        self.semantics = semantics
-
-    @classmethod
-    def of(cls, adapter: AdapterKey) -> LinearForm:
-        """One times the adapter."""
-        return cls({(adapter, ()): Fraction(1)})
-
-    def scaled(self, factor: Fraction) -> LinearForm:
-        """Every coefficient times the factor."""
-        return LinearForm(
-            {key: value * factor for key, value in self.coefficients.items()}, self.semantics
-        )
-
-    def filtered(self, kept: ModuleFilter) -> LinearForm:
-        """The sum restricted to the modules that the filter keeps."""
-        collected: dict[tuple[AdapterKey, tuple[ModuleFilter, ...]], Fraction] = {}
-        for (adapter, filters), value in self.coefficients.items():
-            both = tuple(sorted({*filters, kept}, key=lambda item: item.sort_key))
-            collected[adapter, both] = collected.get((adapter, both), Fraction(0)) + value
-        return LinearForm(collected, self.semantics)
-
-    def add(self, other: LinearForm, factor: Fraction) -> None:
-        """Add factor times the other sum to this one, in place."""
-        for key, value in other.coefficients.items():
-            self.coefficients[key] = self.coefficients.get(key, Fraction(0)) + value * factor
-
-
-def collect(form: LinearForm, semantics: str) -> Plan:
-    """The plan of a collected sum.
-
-    Raises:
-        CheckError: everything cancelled out.
-        LimitError: a coefficient that float32 cannot hold as a normal number.
-    """
-    terms = [
-        Term(value, adapter, filters)
-        for (adapter, filters), value in form.coefficients.items()
-        if value
-    ]
-    if not terms:
-        raise CheckError(
-            "this comes to nothing: every coefficient is zero",
-            hint="an adapter that changes nothing is the base model itself; use that instead",
-        )
-    _refuse_extreme_coefficients(terms)
-    terms.sort(key=lambda term: (term.adapter, [kept.sort_key for kept in term.filters]))
-    return Plan(semantics, tuple(terms))
-
-
-def _refuse_extreme_coefficients(terms: Iterable[Term]) -> None:
-    for term in terms:
-        if not SMALLEST_COEFFICIENT <= abs(term.coefficient) <= LARGEST_COEFFICIENT:
-            raise LimitError(
-                f"a coefficient of {readable(term.coefficient)} is beyond what float32 can hold",
-                hint="keep the absolute value of every coefficient between 1e-30 and 1e+30",
-            )
+def _by_content(key: AdapterKey) -> str:
+    return quote(str(key))
 
 
 def readable(coefficient: Fraction) -> str:

@@ -7,18 +7,21 @@ Executing it cannot find anything wrong any more but damaged files and numbers t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..algebra.interface import Block, ComposedTensor, FactorSum, Operand, Summand
 from ..errors import CheckError, did_you_mean, quoted
-from ..meaning.plan import AdapterKey, Plan
+from ..meaning.plan import AdapterKey, Atom, Plan
 from .gate import admit
 from .tensorfile import DTYPE_BYTES, Header, header_bytes, header_text, parse_header
 
-__all__ = ["DTYPES", "Blueprint", "Operand", "prepare"]
+if TYPE_CHECKING:
+    from .steps import Makings
+
+__all__ = ["DTYPES", "Adapter", "Blueprint", "Operand", "assemble", "prepare"]
 
 DTYPES: Final[Mapping[str, str]] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """The dtypes a result can have: what people write, and the format's name of it."""
@@ -38,6 +41,7 @@ class Blueprint:
         bytes_to_read: from the sources, headers not counted.
         warnings: what could not be checked, one sentence each.
         sums: how factors of the sources are mixed, module by module; empty where they are not.
+        makings: what functions must make first, whose files are not there yet; None for a sum.
     """
 
     sources: tuple[Path, ...]
@@ -49,11 +53,28 @@ class Blueprint:
     bytes_to_read: int
     warnings: tuple[str, ...]
     sums: tuple[FactorSum, ...] = ()
+    makings: Makings | None = None
 
     def header(self) -> bytes:
         """The beginning of the result's file: the length and the text of its header."""
         dtype = DTYPES[self.dtype]
         return header_bytes((tensor.name, dtype, tensor.shape) for tensor in self.tensors)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter and the header of its file, whether or not the file is there already.
+
+    Args:
+        operand: what messages and algebras know of it.
+        header: of its weights.
+        dtype: float32, float16 or bfloat16, as what it was made of has it; None where that is
+            nothing but its own tensors'.
+    """
+
+    operand: Operand
+    header: Header
+    dtype: str | None = None
 
 
 def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | None) -> Blueprint:
@@ -76,18 +97,53 @@ def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | Non
             hint=did_you_mean(dtype, DTYPES),
         )
     chosen = [operands[key] for key in plan.adapters]
-    algebra, warnings = admit(chosen)
-    headers = _headers(chosen)
+    adapters: dict[Atom, Adapter] = {
+        operand.key: Adapter(operand, header)
+        for operand, header in zip(chosen, _headers(chosen), strict=True)
+    }
+    if not plan.derived:
+        return assemble(plan, adapters, dtype)
+    # Only plans with functions pay for loading torch before anything is computed.
+    from .steps import Makings, foresee
+
+    steps = []
+    foreseen = dict(adapters)
+    for derived in plan.derived:
+        step = foresee(derived, foreseen)
+        foreseen[derived] = step.adapter
+        steps.append(step)
+    makings = Makings(plan, adapters, dtype, tuple(steps))
+    return replace(assemble(plan, foreseen, dtype), makings=makings)
+
+
+def assemble(plan: Plan, adapters: Mapping[Atom, Adapter], dtype: str | None) -> Blueprint:
+    """The blueprint of a sum all of whose atoms are known.
+
+    Args:
+        plan: the sum.
+        adapters: its atoms, and perhaps others.
+        dtype: of the result; None for the dtype that holds all inputs' values.
+
+    Raises:
+        IncompatibleError, UnsupportedError, WeightsError: as `prepare`.
+    """
+    chosen = [adapters[atom] for atom in plan.atoms]
+    algebra, warnings = admit([adapter.operand for adapter in chosen])
     summands = [
-        Summand(operand, header, source, tuple(t for t in plan.terms if t.adapter == operand.key))
-        for source, (operand, header) in enumerate(zip(chosen, headers, strict=True))
+        Summand(
+            adapter.operand,
+            adapter.header,
+            source,
+            tuple(term for term in plan.terms if term.adapter == adapter.operand.key),
+        )
+        for source, adapter in enumerate(chosen)
     ]
     composition = algebra.compose(plan.semantics, summands)
-    dtype = dtype or _promoted(composition.tensors)
+    dtype = dtype or _promoted(composition.tensors, [adapter.dtype for adapter in chosen])
     names = [(tensor.name, DTYPES[dtype], tensor.shape) for tensor in composition.tensors]
     elements = sum(prod(tensor.shape) for tensor in composition.tensors)
     return Blueprint(
-        sources=tuple(operand.path for operand in chosen),
+        sources=tuple(adapter.operand.path for adapter in chosen),
         tensors=composition.tensors,
         config=composition.config,
         rank=composition.rank,
@@ -111,17 +167,17 @@ def _headers(operands: Sequence[Operand]) -> list[Header]:
     return headers
 
 
-def _promoted(tensors: Sequence[ComposedTensor]) -> str:
+def _promoted(tensors: Sequence[ComposedTensor], natural: Sequence[str | None]) -> str:
     """The smallest dtype that holds the values of all inputs."""
+    names = {stored: name for name, stored in DTYPES.items()}
     found = {
-        piece.dtype
+        natural[piece.source] or names[piece.dtype]
         for tensor in tensors
         for block in tensor.blocks
         for column in block.columns
         for piece in column.pieces
     }
-    names = {stored: name for name, stored in DTYPES.items()}
-    return names[found.pop()] if len(found) == 1 else "float32"
+    return found.pop() if len(found) == 1 else "float32"
 
 
 def _bytes_to_read(blocks: Sequence[Block]) -> int:

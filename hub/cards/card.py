@@ -161,15 +161,15 @@ def _composition(facts: CardFacts, lock: Lock) -> list[str]:
 def _term_rows(facts: CardFacts, lock: Lock) -> list[str]:
     by_key = {adapter.key: adapter for adapter in lock.adapters}
     rows = []
-    for term in lock.plan.terms:
-        adapter = by_key[term.adapter]
+    for leaf in lock.plan.leaves():
+        adapter = by_key[leaf.adapter]
         kept = "; ".join(
-            ", ".join(f"{name} {code(str(value))}" for name, value in one.as_json().items())
-            for one in term.filters
+            ", ".join(f"{name} {code(str(value))}" for name, value in one.items())
+            for one in leaf.restrictions
         )
         rows.append(
-            f"| {readable(term.coefficient)} | {code(f'{adapter.name}@v{adapter.version}')} "
-            f"| `{term.adapter.weights}` | {_from(facts, adapter)} | {kept or 'all'} |"
+            f"| {readable(leaf.coefficient)} | {code(f'{adapter.name}@v{adapter.version}')} "
+            f"| `{leaf.adapter.weights}` | {_from(facts, adapter)} | {kept or 'all'} |"
         )
     return rows
 

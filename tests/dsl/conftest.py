@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from isogloss.dsl.meaning.plan import AdapterKey, LinearForm, ModuleFilter, Plan, collect
+from isogloss.dsl.meaning.linear import LinearForm, collect
+from isogloss.dsl.meaning.plan import AdapterKey, ModuleFilter, Plan
 from isogloss.dsl.tensors.blueprint import Blueprint, Operand, prepare
 from isogloss.dsl.tensors.configuration import config_digest
 from isogloss.dsl.tensors.execute import execute

@@ -1,0 +1,85 @@
+"""TIES: trim, elect a sign for every value, and average those that have it.
+
+Yadav et al. 2023, arXiv:2306.01708, algorithm 1. With `normalize=count` it is `ties` of PEFT's
+merge_utils for weights of 1, with `normalize=weight` and `normalize=none` mergekit's `ties` with
+`normalize: true` and `false`. Coefficients are part of the operands: `ties(0.7*a, 0.3*b)` trims,
+elects and averages 0.7 a and 0.3 b. So does mergekit; PEFT elects before it multiplies, so that its
+weights, and above all their signs, have no say in the election.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+
+from .interface import Merge, Options, Place
+from .trim import trim
+
+# mergekit's: where the weights of those that agree cancel out, the sum is not divided.
+_NO_WEIGHT = 1e-8
+
+
+def ties(
+    tensors: Sequence[torch.Tensor],
+    density: Fraction,
+    *,
+    majority_sign_method: str = "total",
+    normalize: str = "count",
+    weights: Sequence[Fraction] = (),
+) -> torch.Tensor:
+    """Merge tensors by trimming, electing signs, and averaging what agrees.
+
+    Sums are made in float32, one tensor after the other. An election that ends in a draw elects
+    plus, as in PEFT and mergekit.
+
+    Args:
+        tensors: at least one, float32, of one shape.
+        density: the share of values that each keeps, above 0 and at most 1.
+        majority_sign_method: `total` elects the sign of the sum, `frequency` that of most values.
+        normalize: what the sum of values with the elected sign is divided by: their number
+            (`count`), the sum of their weights (`weight`), or nothing (`none`).
+        weights: one a tensor, for `normalize="weight"` alone.
+    """
+    plus = _elected(tensors, density, majority_sign_method)
+    total = torch.zeros(plus.shape, dtype=torch.float32)
+    divisor = torch.zeros(plus.shape, dtype=torch.float32)
+    for number, values in enumerate(tensors):
+        kept = trim(values, density)
+        agrees = torch.where(plus, kept > 0, kept < 0)
+        total += kept.masked_fill_(~agrees, 0.0)
+        if normalize != "none":
+            weight = float(weights[number]) if normalize == "weight" else 1.0
+            divisor.add_(agrees, alpha=weight)
+    if normalize == "none":
+        return total
+    divisor.masked_fill_(divisor.abs() < _NO_WEIGHT, 1.0)
+    return total.div_(divisor)
+
+
+def _elected(tensors: Sequence[torch.Tensor], density: Fraction, method: str) -> torch.Tensor:
+    """Where the elected sign is plus."""
+    votes: torch.Tensor | None = None
+    for values in tensors:
+        kept = trim(values, density)
+        if method == "frequency":
+            kept = kept.sign_()
+        votes = kept if votes is None else votes.add_(kept)
+    if votes is None:
+        raise ValueError("TIES needs at least one tensor")
+    return votes >= 0
+
+
+def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) -> torch.Tensor:
+    return ties(
+        tensors,
+        Fraction(options["density"]),
+        majority_sign_method=str(options["majority_sign_method"]),
+        normalize=str(options["normalize"]),
+        weights=place.weights,
+    )
+
+
+TIES = Merge("ties", _compute, held=6)
+"""The method for the list of methods."""

@@ -1,0 +1,286 @@
+"""Functions of values under `elementwise`: from the tensors of adapters to a tensor of the result.
+
+What the tensors of the result are, and whether the adapters go together at all, is what the algebra
+of their PEFT type says of the mean of them: equal modules, ranks and scalings, an origin that is
+not zero (IA3), tensors that are shared and not summed (the projections of VeRA).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from ..algebra.interface import ComposedTensor, Operand, Summand
+from ..errors import IncompatibleError, WeightsError, quoted
+from ..functions import FUNCTION_BY_NAME
+from ..meaning.plan import AdapterKey, Atom, Derived, Plan, Term
+from ..merging import MERGES, Merge, Place
+from .blueprint import Adapter, Blueprint, assemble
+from .execute import execute
+from .gate import admit
+from .steps import Report
+from .tensorfile import Header, header_bytes, parse_header
+
+_REPLACING_TYPES: Final = frozenset({"LN_TUNING", "TRAINABLE_TOKENS"})
+_BATCH_BYTES: Final = 8 << 20
+_READING_BYTES: Final = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One tensor of the result: which operands have it, and the value around which it changes.
+
+    A tensor that is shared is the same in all of them, and is copied.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    operands: frozenset[int]
+    origin: float
+    is_shared: bool
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class ValueStep:
+    """A merge method at work on each tensor of adapters of one kind (see `steps.Step`)."""
+
+    derived: Derived
+    adapter: Adapter
+    memory_bytes: int
+    disk_bytes: int
+    largest: str
+    tolerance: float | None
+    jobs: tuple[_Job, ...]
+    parts: tuple[Blueprint, ...]
+    is_dense: bool = False
+
+    @classmethod
+    def foreseen(cls, derived: Derived, adapters: Mapping[Atom, Adapter]) -> ValueStep:
+        """The step as far as headers and configurations say.
+
+        Raises:
+            IncompatibleError: the operands do not go together, or have values that replace the base
+                model's.
+            UnsupportedError: their PEFT type knows no elementwise sum.
+        """
+        merge = MERGES[derived.function]
+        parts = tuple(assemble(operand, adapters, "float32") for operand in derived.operands)
+        operands = [
+            _operand(number, plan, part, adapters)
+            for number, (plan, part) in enumerate(zip(derived.operands, parts, strict=True))
+        ]
+        config, jobs = _mean(derived, operands, [_header(part) for part in parts])
+        names = [(job.name, "F32", job.shape) for job in jobs]
+        beginning = header_bytes(names)
+        size = len(beginning) + 4 * sum(job.elements for job in jobs)
+        largest = max(jobs, key=lambda job: job.elements)
+        label = derived.spelled(lambda key: adapters[key].operand.label)
+        tokenizers = {operand.tokenizer_digest for operand in operands} - {None}
+        operand = Operand(
+            key=derived,
+            label=label,
+            path=Path(f"{derived.digest}.safetensors"),
+            config=config,
+            tokenizer_digest=tokenizers.pop() if len(tokenizers) == 1 else None,
+            is_there=False,
+        )
+        header = parse_header(beginning[8:], size, operand.path)
+        return cls(
+            derived=derived,
+            adapter=Adapter(operand, header, _natural_dtype(derived.operands, adapters)),
+            memory_bytes=_memory_bytes(merge, len(parts), largest.elements),
+            disk_bytes=size,
+            largest=largest.name,
+            tolerance=merge.tolerance,
+            jobs=jobs,
+            parts=parts,
+        )
+
+    def carry_out(self, path: Path) -> Report | None:
+        """Write the adapter's weights, some tensors at a time; nothing is lost.
+
+        Raises:
+            WeightsError: a source is damaged, or a value would not be finite.
+            IncompatibleError: tensors that must be the same in all adapters are not.
+        """
+        merge, options = MERGES[self.derived.function], dict(self.derived.options)
+        operands = self.derived.operands
+        digests = tuple(operand.digest for operand in operands)
+        weights = tuple(
+            sum((term.coefficient for term in operand.terms), Fraction(0)) for operand in operands
+        )
+        with path.open("wb") as file:
+            file.write(header_bytes((job.name, "F32", job.shape) for job in self.jobs))
+            for batch in self._batches():
+                values = [_values(part, [job.name for job in batch]) for part in self.parts]
+                for job in batch:
+                    place = Place(job.name, digests, weights)
+                    tensors = [_taken(job, values[n], n) for n in range(len(values))]
+                    result = (
+                        self._shared(job, tensors)
+                        if job.is_shared
+                        else merge.compute(tensors, options, place).add_(job.origin)
+                    )
+                    _require_finite(result, job.name, self.adapter.operand)
+                    file.write(result.contiguous().numpy().data)
+        return None
+
+    def _batches(self) -> Iterator[list[_Job]]:
+        """Tensors that are read together: many small ones, or one large one."""
+        batch: list[_Job] = []
+        size = 0
+        for job in self.jobs:
+            own = 4 * job.elements * len(self.parts)
+            if batch and size + own > _BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+            batch.append(job)
+            size += own
+        yield batch
+
+    def _shared(self, job: _Job, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        for other in tensors[1:]:
+            if not torch.equal(tensors[0], other):
+                raise IncompatibleError(
+                    f"{self.adapter.operand.quoted}: the adapters share {quoted(job.name, 120)}, "
+                    "but have not the same numbers there",
+                    hint="train them with one projection_prng_key, rank and target_modules",
+                )
+        return tensors[0]
+
+
+def _operand(number: int, plan: Plan, part: Blueprint, adapters: Mapping[Atom, Adapter]) -> Operand:
+    """An operand of the function as if it were an adapter with a file of its own."""
+    leaves = [adapters[key].operand.tokenizer_digest for key in plan.adapters]
+    tokenizers = set(leaves) - {None}
+    return Operand(
+        key=AdapterKey("", str(number)),
+        label=plan.spelled(lambda key: adapters[key].operand.label),
+        path=Path(f"operand {number}"),
+        config=part.config,
+        tokenizer_digest=tokenizers.pop() if len(tokenizers) == 1 else None,
+        is_there=False,
+    )
+
+
+def _header(part: Blueprint) -> Header:
+    return parse_header(part.header()[8:], part.size_bytes, Path("an operand"))
+
+
+def _mean(
+    derived: Derived, operands: Sequence[Operand], headers: Sequence[Header]
+) -> tuple[Mapping[str, Any], tuple[_Job, ...]]:
+    """The configuration and the tensors of the mean of the operands."""
+    given = list(zip(operands, headers, strict=True))
+    if len(given) == 1:
+        # Beside another one of its kind: alone, its tensors would all be copied, and the algebra
+        # would not say which ones are summed, and around what.
+        given.append((replace(operands[0], key=AdapterKey("", "again")), headers[0]))
+    algebra, _ = admit([operand for operand, _ in given])
+    share = Fraction(1, len(given))
+    composition = algebra.compose(
+        "elementwise",
+        [
+            Summand(operand, header, number, (Term(share, operand.key),))
+            for number, (operand, header) in enumerate(given)
+        ],
+    )
+    _require_no_replaced(derived, operands[0], composition.config)
+    jobs = tuple(_job(tensor, len(operands)) for tensor in composition.tensors)
+    return composition.config, jobs
+
+
+def _job(tensor: ComposedTensor, count: int) -> _Job:
+    columns = [column for block in tensor.blocks for column in block.columns]
+    pieces = [piece for column in columns for piece in column.pieces]
+    return _Job(
+        name=tensor.name,
+        shape=tensor.shape,
+        operands=frozenset(piece.source % count for piece in pieces),
+        origin=columns[0].origin,
+        is_shared=all(piece.coefficient == 1.0 for piece in pieces),
+    )
+
+
+def _require_no_replaced(derived: Derived, operand: Operand, config: Mapping[str, Any]) -> None:
+    """Refuse values of the base model that were trained as a whole."""
+    named = [
+        field
+        for field in ("modules_to_save", "trainable_token_indices")
+        if config.get(field) not in (None, [], {})
+    ]
+    if str(config.get("bias") or "none") != "none":
+        named.append("bias")
+    if not named and config.get("peft_type") not in _REPLACING_TYPES:
+        return
+    what = ", ".join(named) or str(config["peft_type"])
+    raise IncompatibleError(
+        f"{operand.quoted} has values of the base model trained as a whole ({what}), and "
+        f"{derived.function} works on what training changed, which is not known of them",
+        hint="leave such modules out with only(..., modules=...), or train without them"
+        if named
+        else f"{FUNCTION_BY_NAME['mean'].name}(...) is right for them",
+    )
+
+
+def _natural_dtype(plans: Sequence[Plan], adapters: Mapping[Atom, Adapter]) -> str:
+    """The dtype that holds the values of all operands."""
+    found = {assemble(plan, adapters, None).dtype for plan in plans}
+    return found.pop() if len(found) == 1 else "float32"
+
+
+def _memory_bytes(merge: Merge, count: int, elements: int) -> int:
+    """All operands' values of the largest tensor (or of many small ones), and the method's own."""
+    read = max(_BATCH_BYTES, 4 * elements * count)
+    return read + _READING_BYTES + int(4 * elements * (count + merge.held))
+
+
+def _values(part: Blueprint, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Some tensors of an operand, in float32."""
+    wanted = set(names)
+    tensors = tuple(tensor for tensor in part.tensors if tensor.name in wanted)
+    if not tensors:
+        return {}
+    header = header_bytes((tensor.name, "F32", tensor.shape) for tensor in tensors)
+    size = len(header) + 4 * sum(prod(tensor.shape) for tensor in tensors)
+    data = bytearray(size)
+    position = 0
+
+    def keep(block: memoryview) -> None:
+        nonlocal position
+        data[position : position + len(block)] = block
+        position += len(block)
+
+    execute(replace(part, tensors=tensors, size_bytes=size), keep, budget_bytes=_READING_BYTES)
+    return {
+        entry.name: torch.frombuffer(
+            data, dtype=torch.float32, count=entry.elements, offset=entry.start
+        ).reshape(entry.shape)
+        for entry in parse_header(header[8:], size, Path("values")).entries
+    }
+
+
+def _taken(job: _Job, values: Mapping[str, torch.Tensor], number: int) -> torch.Tensor:
+    """What an operand changes at a tensor: its values less the origin; zero where it has none."""
+    if number not in job.operands:
+        return torch.zeros(job.shape, dtype=torch.float32)
+    tensor = values[job.name]
+    return tensor if job.is_shared or not job.origin else tensor - job.origin
+
+
+def _require_finite(values: torch.Tensor, name: str, operand: Operand) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise WeightsError(
+            f"{operand.quoted} would hold a NaN or an infinity in tensor {quoted(name, 120)}",
+            hint="a source is damaged, or values are too large",
+        )
