@@ -105,6 +105,8 @@ class AdapterHub(Exchange):
         seed: int | None = None,
         license: str | None = None,
         note: str | None = None,
+        training: Mapping[str, Any] | None = None,
+        library_versions: Mapping[str, str] | None = None,
     ) -> Added:
         """Catalogue a PEFT folder as the next version of its name.
 
@@ -118,6 +120,8 @@ class AdapterHub(Exchange):
             kind: `task` (trained on labelled data) or `lm` (on unlabelled text).
             language: ISO 639 or BCP 47 code; several for a multilingual adapter.
             name: default `TASK-LANGUAGE`, `lm-LANGUAGE` or `composed-DIGEST`.
+            training: what else is to be known of the run that made it, as plain JSON.
+            library_versions: of the libraries that it was trained with.
 
         Raises:
             SourceError, RefusedSourceError, LanguageError: the folder or an argument.
@@ -142,6 +146,8 @@ class AdapterHub(Exchange):
             seed=seed,
             license=license,
             note=note,
+            training=training,
+            library_versions=library_versions,
         )
         return add_folder(self.catalog, self.blobs, source, said)
 
@@ -272,17 +278,21 @@ class AdapterHub(Exchange):
 
         Reads the factors of a sum that mixes them, to say how far it lies from the exact sum and
         whether its adapters have a common start; `exact(...)` is explained without reading them.
+        Of weights that are not here yet only the headers are read, from where they are.
 
         Raises:
             DslError: as `compose`.
         """
-        from .composition import explain
+        from .composition import compile_request, explain
+        from .remote.arrival import Looking
+        from .remote.client import HubClient
         from .renewal import renewals_of
 
-        compiled = self._compile(
-            _request(expression, parameters, semantics, dtype, task, base, peft, distances)
-        )
-        return explain(compiled, renewals_of(self.catalog, compiled.parents.values()))
+        request = _request(expression, parameters, semantics, dtype, task, base, peft, distances)
+        with Looking(HubClient) as look:
+            compiled = compile_request(self.catalog, self.blobs, request, look=look)
+            renewals = renewals_of(self.catalog, compiled.parents.values())
+            return explain(compiled, renewals, look.downloads)
 
     def state_dict(
         self,
@@ -339,6 +349,8 @@ class AdapterHub(Exchange):
         """
         from .difference import difference
 
+        records = [self.show(first), self.show(second)]
+        self.bring([record for record in records if not record.here])
         return difference(self.blobs, self.show(first), self.show(second))
 
     def withdraw(self, reference: str, reason: str) -> Withdrawn:
@@ -431,7 +443,7 @@ class AdapterHub(Exchange):
     def _compile(self, request: Request) -> Compiled:
         from .composition import compile_request
 
-        return compile_request(self.catalog, self.blobs, request)
+        return compile_request(self.catalog, self.blobs, request, self.bring)
 
 
 def _request(

@@ -91,7 +91,11 @@ def _store(blobs: BlobStore, folder: PeftFolder) -> Blob:
 def _at_another_commit(catalog: Catalog, new: NewVersion) -> VersionRecord | None:
     """The same adapter from the same repository: a new card there is no new version here."""
     named = ("compare", "name", "=", new.name)
-    for known in catalog.find(named, latest=False):
+    versions = catalog.find(named, latest=False)
+    place = (new.source, new.source_revision, False)
+    if any((one.source, one.source_revision, one.here) == place for one in versions):
+        return None  # It was catalogued without its weights: these are they.
+    for known in versions:
         plain = {one.name: getattr(known, one.name) for one in fields(NewVersion)}
         there = replace(NewVersion(**plain), source_revision=new.source_revision)
         if known.source == new.source and provenance_digest(there) == provenance_digest(new):

@@ -31,6 +31,7 @@ _PROVENANCE: Final = (
     "learning_rate",
     "seed",
     "library_versions",
+    "training",
     "license",
     "note",
     "source",

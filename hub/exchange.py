@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store import Added, BlobStore, Catalog, VersionRecord
+from .awaited import Bring, refuse_awaited
 from .errors import SourceError
 
 if TYPE_CHECKING:
     from .remote.client import HubClient
     from .remote.fetched_parents import Fetch
+    from .remote.importing import Imported
     from .remote.publish import Published
     from .verification import Verification
 
@@ -65,6 +68,8 @@ class Exchange(ABC):
         from .remote.publish import Destination, publish, publish_card, rehearse
 
         record = self.show(reference)
+        if not record.here:
+            refuse_awaited([record])
         destination = Destination(repo, tag, private, message)
         act = rehearse if dry_run else publish_card if card else publish
         return act(self.catalog, self.blobs, client or HubClient(), record, destination)
@@ -110,6 +115,64 @@ class Exchange(ABC):
         remote = parse_remote(reference)
         return pull(self.catalog, self.blobs, client or HubClient(), remote, facts)
 
+    def import_adapters(
+        self,
+        *,
+        author: str | None = None,
+        base: str | None = None,
+        search: str | None = None,
+        limit: int | None = None,
+        kind: str | None = None,
+        language: str | Sequence[str] | None = None,
+        task: str | None = None,
+        progress: Callable[[Imported], None] | None = None,
+        client: HubClient | None = None,
+    ) -> Imported:
+        """Catalogue a hub's adapters by their metadata; weights come when they are needed.
+
+        A run that was cut off, or ended at its limit, is gone on with by the next one.
+
+        Args:
+            author, base, search: only of this owner, for this base model, with this in the name.
+            limit: end after so many new versions.
+            kind, language, task: of those adapters whose cards do not say it.
+            progress: is shown the counts now and then.
+            client: another hub than the usual one.
+
+        Raises:
+            RemoteError: the hub refuses or fails; what was read before is kept.
+            SourceError, LanguageError: an argument.
+        """
+        from .provenance import Provenance, kind_and_task, languages_given, languages_of
+        from .remote.client import HubClient
+        from .remote.importing import Wanted, import_adapters
+
+        said = Provenance(kind=kind, languages=languages_given(language), task=task)
+        languages_of(said.languages or ())
+        if kind is not None:
+            kind_and_task(said, Provenance())
+        return import_adapters(
+            self.catalog,
+            client or HubClient(),
+            Wanted(author, base, search),
+            said,
+            limit,
+            progress,
+        )
+
+    def bring(self, records: Sequence[VersionRecord], *, client: HubClient | None = None) -> None:
+        """Fetch the weights of versions that were imported without them, as `pull` would.
+
+        Raises:
+            RemoteError: the hub refuses or fails; the message names the adapter.
+            RefusedSourceError, IntegrityError: what the hub has is not taken.
+        """
+        from .remote.arrival import bring
+        from .remote.client import HubClient
+
+        for record in records:
+            bring(self.catalog, self.blobs, client or HubClient(), record)
+
     def verify(
         self, target: str | Path, *, fetch: bool = False, client: HubClient | None = None
     ) -> Verification:
@@ -117,7 +180,8 @@ class Exchange(ABC):
 
         Args:
             target: a folder with a lock, or a reference to a version.
-            fetch: get missing parents from where they are published, for the proof alone.
+            fetch: get missing parents from where they are published, for the proof alone; and
+                weights that were imported without, to stay.
             client: another hub than the usual one.
 
         Raises:
@@ -125,14 +189,15 @@ class Exchange(ABC):
             UnknownVersionError: a parent is not here, or published nowhere.
         """
         if not fetch:
-            return self._prove(target, None)
+            return self._prove(target, refuse_awaited, None)
         from .remote.client import HubClient
         from .remote.fetched_parents import fetched_parents
 
-        with fetched_parents(self.catalog, client or HubClient()) as get:
-            return self._prove(target, get)
+        hub = client or HubClient()
+        with fetched_parents(self.catalog, hub) as get:
+            return self._prove(target, partial(self.bring, client=hub), get)
 
-    def _prove(self, target: str | Path, fetch: Fetch | None) -> Verification:
+    def _prove(self, target: str | Path, bring: Bring, fetch: Fetch | None) -> Verification:
         from .verification import verify_folder, verify_version
 
         folder = Path(target).expanduser()
@@ -140,4 +205,8 @@ class Exchange(ABC):
             return verify_folder(self.catalog, self.blobs, folder, fetch)
         if isinstance(target, Path):
             raise SourceError(f"there is no folder '{target}'")
-        return verify_version(self.catalog, self.blobs, self.show(target), fetch)
+        record = self.show(target)
+        if not record.here:
+            bring([record])
+            record = self.show(target)
+        return verify_version(self.catalog, self.blobs, record, fetch)

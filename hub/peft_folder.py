@@ -142,10 +142,15 @@ def _read_card(path: Path) -> dict[str, Any]:
 
 
 def _tokenizer_digest(path: Path) -> str | None:
-    """Digest of the vocabulary alone: padding and truncation settings change with each run."""
     data = _read_json(path)
-    if data is None:
-        return None
-    vocabulary = {name: data.get(name) for name in ("model", "added_tokens", "normalizer")}
+    return None if data is None else vocabulary_digest(data)
+
+
+def vocabulary_digest(tokenizer: Mapping[str, Any]) -> str:
+    """Return the digest of the vocabulary that the content of a `tokenizer.json` holds.
+
+    Of the vocabulary alone: padding and truncation settings change with each run.
+    """
+    vocabulary = {name: tokenizer.get(name) for name in ("model", "added_tokens", "normalizer")}
     plain = json.dumps(vocabulary, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()

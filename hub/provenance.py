@@ -36,6 +36,8 @@ class Provenance:
     seed: int | None = None
     license: str | None = None
     note: str | None = None
+    training: Mapping[str, Any] | None = None
+    library_versions: Mapping[str, str] | None = None
 
 
 def languages_given(language: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -55,16 +57,12 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
         LanguageError: not a language code.
     """
     card = said_by_card(folder.card)
-    kind, task = _kind_and_task(said, card)
+    kind, task = kind_and_task(said, card)
     _refuse_out_of_range(said)
     config = corrected_config(said, folder)
     given, languages = _languages(said, card, folder)
     name = said.name or f"{task or kind}-{'-'.join(languages)}"
-    if not is_adapter_name(name):
-        raise SourceError(
-            f"'{name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
-            "with at most one '/' between owner and name"
-        )
+    _refuse_odd_name(name)
     return {
         "name": name,
         "kind": kind,
@@ -83,14 +81,38 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
         ),
         "learning_rate": card.learning_rate if said.learning_rate is None else said.learning_rate,
         "seed": _first(said.seed, card.seed),
-        "library_versions": _library_versions(config),
+        "library_versions": _library_versions(config) | dict(said.library_versions or {}),
+        "training": dict(said.training or {}),
         "license": said.license or card.license,
         "note": said.note,
         "config": config,
     }
 
 
-def _kind_and_task(said: Provenance, card: Provenance) -> tuple[str, str | None]:
+def check_description(name: str, kind: str, task: str | None) -> None:
+    """Refuse what no folder could be catalogued as, before there is a folder.
+
+    Raises:
+        SourceError: a name, kind or task that makes no sense.
+    """
+    kind_and_task(Provenance(kind=kind, task=task), Provenance())
+    _refuse_odd_name(name)
+
+
+def _refuse_odd_name(name: str) -> None:
+    if not is_adapter_name(name):
+        raise SourceError(
+            f"'{name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
+            "with at most one '/' between owner and name"
+        )
+
+
+def kind_and_task(said: Provenance, card: Provenance) -> tuple[str, str | None]:
+    """What an adapter was trained on, and for which task.
+
+    Raises:
+        SourceError: nobody says it, or it makes no sense.
+    """
     kind, task = said.kind or card.kind, said.task or card.task
     if kind is None:
         raise SourceError(
@@ -120,13 +142,22 @@ def _languages(
             "give --language, such as --language en"
         )
     try:
-        return given, tuple(sorted({normalize(code) for code in given}))
+        return given, languages_of(given)
     except LanguageError as error:
         if said.languages:
             raise
         raise SourceError(
             f"the card in '{folder.path}' says: {error.message}; give --language"
         ) from error
+
+
+def languages_of(given: Sequence[str]) -> tuple[str, ...]:
+    """The normal forms of language codes, sorted.
+
+    Raises:
+        LanguageError: one is none.
+    """
+    return tuple(sorted({normalize(code) for code in given}))
 
 
 def said_by_card(card: Mapping[str, Any]) -> Provenance:

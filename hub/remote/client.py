@@ -7,16 +7,17 @@ went. Foreign errors end at `_border`.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import OfflineError, RemoteUnavailableError, SourceError
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 PUBLIC_ENDPOINT = "https://huggingface.co"
 ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 60.0
+_PATIENCE_SECONDS = 60.0
+_LIBRARY = "isogloss"
+_PARTIAL, _EMPTY_RANGE = 206, 416
 _TRUE = ("1", "on", "true", "yes")
 
 _T = TypeVar("_T")
@@ -82,7 +86,7 @@ class HubClient:
             logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         if "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ and not sys.stderr.isatty():
             disable_progress_bars()
-        return HfApi(endpoint=self.endpoint, token=self._token, library_name="isogloss")
+        return HfApi(endpoint=self.endpoint, token=self._token, library_name=_LIBRARY)
 
     def create(self, repo: str, *, private: bool) -> None:
         """Make a repository unless it is there."""
@@ -145,6 +149,65 @@ class HubClient:
                 lambda: self._api.hf_hub_download(repo, path, revision=commit, local_dir=folder),
             )
         )
+
+    def read(
+        self, repo: str, commit: str, path: str, *, start: int = 0, length: int
+    ) -> tuple[bytes, int]:
+        """Read `length` bytes of a file of a commit, or what there is; and the file's size."""
+        return self._ask(
+            f"reading {path} of {repo}", lambda: self._read(repo, commit, path, start, length)
+        )
+
+    def _read(
+        self, repo: str, commit: str, path: str, start: int, length: int
+    ) -> tuple[bytes, int]:
+        from huggingface_hub import get_session, hf_hub_url
+        from huggingface_hub.utils import (  # type: ignore[attr-defined]  # its __all__ is empty
+            build_hf_headers,
+            hf_raise_for_status,
+        )
+
+        url = hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint)
+        headers = build_hf_headers(token=self._token, library_name=_LIBRARY)
+        headers |= {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+        data = bytearray()
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=_PATIENCE_SECONDS
+        ) as response:
+            if response.status_code == _EMPTY_RANGE:
+                return b"", _size_of(response.headers.get("content-range", ""), 0)
+            hf_raise_for_status(response)
+            partial = response.status_code == _PARTIAL
+            skipped = 0 if partial else start
+            for piece in response.iter_bytes():
+                data += piece
+                if len(data) >= skipped + length:
+                    break
+            whole = int(response.headers.get("content-length", len(data)))
+            size_bytes = _size_of(response.headers.get("content-range", ""), whole)
+        return bytes(data[skipped : skipped + length]), size_bytes
+
+    def listed(self, query: Mapping[str, str | list[str]]) -> Iterator[Any]:
+        """What the hub lists for a query, page by page as it is asked for: JSON as it came."""
+        from huggingface_hub.utils import (  # type: ignore[attr-defined]  # its __all__ is empty
+            build_hf_headers,
+            paginate,
+        )
+
+        doing = "listing adapters"
+        headers = build_hf_headers(token=self._token, library_name=_LIBRARY)
+        address = f"{self.endpoint}/api/models"
+        items = iter(paginate(address, dict(query), headers, timeout=_PATIENCE_SECONDS))
+        while True:
+            # Not in one block: what is done with an item may fail for reasons of its own.
+            with self._border(doing):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+                except json.JSONDecodeError as error:
+                    raise RemoteUnavailableError(f"{doing}: the answer is no JSON") from error
+            yield item
 
     def additions(self, files: Sequence[tuple[str, bytes | Path]]) -> list[CommitOperationAdd]:
         """Operations that put files, by their paths in the repository."""
@@ -236,6 +299,12 @@ class HubClient:
             if words is None:
                 raise
             raise words from error
+
+
+def _size_of(content_range: str, otherwise: int) -> int:
+    """The size that `Content-Range: bytes 0-99/1234` names."""
+    size = content_range.rpartition("/")[2]
+    return int(size) if size.isdecimal() else otherwise
 
 
 def _worth_another_try(error: BaseException) -> bool:

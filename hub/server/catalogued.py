@@ -123,7 +123,8 @@ def sources_of(versions: Sequence[VersionRecord], default_owner: str) -> list[Ca
     """Versions grouped by their names, which have an owner or get the default one."""
     by_name: dict[str, list[VersionRecord]] = {}
     for version in versions:
-        by_name.setdefault(version.name, []).append(version)
+        if version.here:  # What was only imported can be had where it is.
+            by_name.setdefault(version.name, []).append(version)
     found = []
     for full_name, group in by_name.items():
         owner, slash, name = full_name.partition("/")

@@ -65,6 +65,9 @@ def tags_of(card: Mapping[str, Any], library: str | None) -> list[str]:
         singular = "dataset" if field == "datasets" else field
         values = _texts(card.get(field))
         tags += values if field == "language" else [f"{singular}:{value}" for value in values]
+    relation = _text(card.get("base_model_relation")) or ("adapter" if library == "peft" else None)
+    if relation:
+        tags += [f"base_model:{relation}:{base}" for base in _texts(card.get("base_model"))]
     if pipeline := _text(card.get("pipeline_tag")):
         tags.append(pipeline)
     return list(dict.fromkeys(tags))
