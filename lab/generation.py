@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 _TOKENS: Final = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 
 
-def generate(session: Session, sources: Sequence[str], settings: ScoringSettings) -> list[str]:
+def generate(
+    session: Session,
+    sources: Sequence[str],
+    settings: ScoringSettings,
+    *,
+    progress: str | None = None,
+) -> list[str]:
     """Write what follows each source, with the session's present adapter.
 
     Args:
         sources: put into the settings' prompt.
+        progress: title of a bar on a terminal; None shows none.
 
     Returns:
         The texts, without special tokens and without white space around them.
@@ -37,12 +44,13 @@ def generate(session: Session, sources: Sequence[str], settings: ScoringSettings
         SettingsError: lengths that do not fit. ScoringError: memory does not hold a batch.
     """
     prompts = encode_prompts(session.base, sources, settings)
-    room = settings.max_target_length
+    room = settings.target_length
     with _plain_generation(session, settings):
         return in_batches(
             [(len(prompt) + room) * settings.beams for prompt in prompts],
             settings.batch_tokens,
             lambda numbers: _generate(session, [prompts[number] for number in numbers]),
+            progress,
         )
 
 
@@ -89,7 +97,7 @@ def _plain(own: GenerationConfig, session: Session, settings: ScoringSettings) -
     return GenerationConfig(
         do_sample=False,
         num_beams=settings.beams,
-        max_new_tokens=settings.max_target_length,
+        max_new_tokens=settings.target_length,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=sorted({*listed, tokenizer.eos_token_id}),
         **{name: getattr(own, name, None) for name in _TOKENS},

@@ -6,11 +6,13 @@ numbers, for every adapter.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from tqdm import tqdm
 
 from ..errors import ScoringError
 
@@ -40,20 +42,27 @@ def group(lengths: Sequence[int], tokens: int) -> list[list[int]]:
 
 
 def in_batches(
-    lengths: Sequence[int], tokens: int, compute: Callable[[list[int]], Sequence[_Value]]
+    lengths: Sequence[int],
+    tokens: int,
+    compute: Callable[[list[int]], Sequence[_Value]],
+    progress: str | None = None,
 ) -> list[_Value]:
     """Compute one value an example, batch by batch, and give them in the order of the data.
 
     Args:
         compute: takes the numbers of a batch's examples.
+        progress: title of a bar on a terminal; None shows none.
 
     Raises:
         ScoringError: a batch that does not fit into memory, with what to lower.
     """
     found: dict[int, _Value] = {}
-    for numbers in group(lengths, tokens):
-        with explain_out_of_memory(len(numbers), lengths[numbers[0]], tokens):
-            found.update(zip(numbers, compute(numbers), strict=True))
+    shown = progress is not None and sys.stderr.isatty()
+    with tqdm(total=len(lengths), desc=progress, disable=not shown, leave=False) as bar:
+        for numbers in group(lengths, tokens):
+            with explain_out_of_memory(len(numbers), lengths[numbers[0]], tokens):
+                found.update(zip(numbers, compute(numbers), strict=True))
+            bar.update(len(numbers))
     return [found[number] for number in range(len(lengths))]
 
 

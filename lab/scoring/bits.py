@@ -24,7 +24,12 @@ from .session import Session
 
 
 def bits_per_byte(
-    session: Session, pairs: Sequence[Pair], encoded: Sequence[Example], *, batch_tokens: int
+    session: Session,
+    pairs: Sequence[Pair],
+    encoded: Sequence[Example],
+    *,
+    batch_tokens: int,
+    progress: str | None = None,
 ) -> Measurement:
     """Score the references of all pairs with the session's present adapter.
 
@@ -32,6 +37,7 @@ def bits_per_byte(
         pairs: with their references: `target` is the one that is scored.
         encoded: the same pairs as tokens.
         batch_tokens: most tokens of a padded batch.
+        progress: title of a bar on a terminal; None shows none.
 
     Raises:
         ScoringError: memory does not hold a batch.
@@ -40,6 +46,7 @@ def bits_per_byte(
         [len(one.read) + len(one.written) for one in encoded],
         batch_tokens,
         lambda numbers: _bits(session, [encoded[number] for number in numbers]),
+        progress,
     )
     sizes = [float(len(pair.target.encode())) for pair in pairs]
     return Measurement("bpb", tuple(pair.id for pair in pairs), tuple(bits), tuple(sizes))

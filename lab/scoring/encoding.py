@@ -43,7 +43,7 @@ def encode_prompts(
             f"give --max-length {most} or less"
         )
     prompt = Prompt(settings.prompt)
-    room = settings.max_length - settings.max_target_length
+    room = settings.max_length - settings.target_length
     return [tuple(prompt.encode(base.tokenizer, source, room)) for source in sources]
 
 

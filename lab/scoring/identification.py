@@ -64,21 +64,18 @@ def label_of(language: str) -> str:
 
 @cache
 def _labels() -> dict[str, str]:
-    """The identifier's labels by our codes; a code that several share belongs to the first."""
-    labels: dict[str, str] = {}
-    for label in _identifier().labels:
-        if label != "zxx":
-            for form in _forms(label):
-                labels.setdefault(form, label)
-    return labels
+    """The identifier's labels by our codes."""
+    return {_forms(label)[0]: label for label in _identifier().labels if label != "zxx"}
 
 
 def _forms(language: str) -> tuple[str, ...]:
+    """A language without its script and region, then what it is a variety of."""
     from langcodes import Language
 
     tag = Language.get(normalize(language))
     own = tag.language or language
-    return own, tag.prefer_macrolanguage().language or own
+    # Of Norwegian's two written forms, corpora call the greater one by the whole's name.
+    return own, tag.prefer_macrolanguage().language or own, *(("no",) if own == "nb" else ())
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..data.records import Pair
 from ..generation import generate
@@ -22,6 +22,9 @@ from .metrics import Metric, find_metrics
 from .rouge import Rouge, load_tokenizer
 from .session import Session
 from .settings import ScoringSettings
+
+BARE: Final = "base"
+"""What the bare base model is called among adapters."""
 
 Answer = Callable[[str, Sequence[str]], float]
 
@@ -52,6 +55,7 @@ class Scorer:
         metrics: by name; none means the usual ones of the language.
         language: of the references and, it is hoped, of the outputs.
         settings: how.
+        progress: show bars on a terminal.
 
     Raises:
         DataError, SettingsError, ModelError: data, metrics or settings that cannot be.
@@ -65,12 +69,14 @@ class Scorer:
         metrics: Sequence[str],
         language: str,
         settings: ScoringSettings,
+        progress: bool = False,
     ) -> None:
         self.session = session
         self.pairs = tuple(pairs)
         self.metrics = find_metrics(metrics, language)
         self.language = language
         self.settings = settings
+        self.progress = progress
         self._encoded = encode_pairs(session.base, self.pairs, settings)
         self._answers = {
             metric.name: answer
@@ -87,12 +93,14 @@ class Scorer:
             IncompatibleError: the adapter does not fit the base. ScoringError: out of memory.
         """
         self.session.use(adapter)
-        outputs = self._outputs()
+        label = adapter.label if adapter else BARE
+        outputs = self._outputs(label)
         identified = tuple(identify(outputs)) if outputs is not None and self._label else None
         measurements = {
-            metric.name: self._measure(metric, outputs, identified) for metric in self.metrics
+            metric.name: self._measure(metric, label, outputs, identified)
+            for metric in self.metrics
         }
-        return Scored(adapter.label if adapter else "base", measurements, outputs, identified)
+        return Scored(label, measurements, outputs, identified)
 
     def describe(self, metric: Metric) -> dict[str, Any]:
         """The settings that a metric's numbers depend on, as plain JSON."""
@@ -106,15 +114,20 @@ class Scorer:
             described |= {"identifier": "py3langid", "references": self._share(references).value}
         return described
 
-    def _outputs(self) -> tuple[str, ...] | None:
+    def _outputs(self, label: str) -> tuple[str, ...] | None:
         if not any(metric.generated for metric in self.metrics):
             return None
         sources = [pair.source for pair in self.pairs]
-        return tuple(generate(self.session, sources, self.settings))
+        title = self._title(label, "writing")
+        return tuple(generate(self.session, sources, self.settings, progress=title))
+
+    def _title(self, label: str, what: str) -> str | None:
+        return f"{label:.40}: {what}" if self.progress else None
 
     def _measure(
         self,
         metric: Metric,
+        label: str,
         outputs: Sequence[str] | None,
         identified: Sequence[Identified] | None,
     ) -> Measurement:
@@ -128,7 +141,11 @@ class Scorer:
             ]
             return mean_of(metric.name, self._ids, values)
         return bits_per_byte(
-            self.session, self.pairs, self._encoded, batch_tokens=self.settings.batch_tokens
+            self.session,
+            self.pairs,
+            self._encoded,
+            batch_tokens=self.settings.batch_tokens,
+            progress=self._title(label, "reading"),
         )
 
     def _share(self, identified: Sequence[Identified]) -> Measurement:

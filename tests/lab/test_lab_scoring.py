@@ -184,7 +184,7 @@ def test_what_is_scored_is_the_prompt_then_the_reference_with_its_end() -> None:
     assert base.tokenizer.decode(one.read).endswith("the river rose\nTL;DR: ")
     assert base.tokenizer.decode(one.written) == "flood</s>"
     (cut,) = encode_pairs(base, PAIRS[:1], replace(short, max_length=16, max_target_length=2))
-    assert base.tokenizer.decode(cut.read) == "the ri\nTL;DR: "
+    assert base.tokenizer.decode(cut.read) == "<s>the r\nTL;DR: "
     assert base.tokenizer.decode(cut.written) == "flood</s>"
     with pytest.raises(SettingsError, match="alone fills 8 tokens"):
         encode_pairs(base, PAIRS[:1], replace(short, max_length=10, max_target_length=2))
