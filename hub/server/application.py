@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,17 +106,18 @@ class Application:
         _refuse_browsers(request)
         source = await anyio.to_thread.run_sync(self._admit, route, values, visitor)
         body = b""
-        if route.body:
+        if route.body is not None and not route.reads_itself:
             limits = settings.limits
             async for piece in read_pieces(request, limits.json_bytes, limits.idle_seconds):
                 body += piece
         call = Call(self.site, request, visitor, values, source, body)
-        if inspect.iscoroutinefunction(route.handle):
-            handle: Callable[[Call], Awaitable[Response]] = route.handle
-            return await handle(call)
         answering: Any = route.handle
-        limiter = self._composing if _composes(call) else None
-        response: Response = await anyio.to_thread.run_sync(answering, call, limiter=limiter)
+        response: Response
+        if route.reads_itself:
+            response = await answering(call)
+        else:
+            limiter = self._composing if _composes(call) else None
+            response = await anyio.to_thread.run_sync(answering, call, limiter=limiter)
         return response
 
     def _admit(self, route: Route, values: dict[str, str], visitor: Visitor) -> Source | None:

@@ -48,8 +48,9 @@ def validate_yaml(call: Call) -> Response:
     """What is wrong with the metadata of a card."""
     content = text_field(call.json(), "content")
     problem = card_problem(content)
-    errors = [{"message": problem}] if problem else []
-    return answer({"errors": errors, "warnings": []}, status=400 if errors else 200)
+    if problem is None:
+        return answer({"errors": [], "warnings": []})
+    return answer({"error": problem, "errors": [{"message": problem}], "warnings": []}, status=400)
 
 
 def model_info(call: Call) -> Response:

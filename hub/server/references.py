@@ -17,7 +17,7 @@ def create_branch(call: Call) -> Response:
 
 def create_tag(call: Call) -> Response:
     """Make a tag at a revision."""
-    return _create(call, "tag", text_field(call.json(), "tag"), call.values["revision"])
+    return _create(call, "tag", text_field(call.json(), "tag"), call.values["ref"])
 
 
 def delete_branch(call: Call) -> Response:
