@@ -1,4 +1,4 @@
-"""The algebra of LoRA (Hu et al. 2021, arXiv:2106.09685), rsLoRA and rank patterns included."""
+"""The algebra of LoRA (Hu et al. 2021, arXiv:2106.09685): rsLoRA, patterns and DoRA included."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..tensors.tensorfile import Header
+from . import dora
 from .generic import counted
 from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, UpdateLayout
 from .lora_fields import changes_layout, refusal
@@ -73,14 +74,28 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
             f"LoRA has no semantics {quoted(semantics)}, expected one of {', '.join(RULES)}, exact"
         )
     members = _members(summands)
-    weighing = None if rule is None else Weighing(rule)
-    sums = {
-        module: exact(module, parts) if weighing is None else factorwise(weighing, module, parts)
+    parts_by_module = {
+        module: parts
         for module in sorted(set().union(*(member.factors for member in members)))
         if (parts := _parts(module, members, rule))
     }
-    if not sums:
+    if not parts_by_module:
         raise IncompatibleError("the coefficients cancel out at every module: nothing is left")
+    dora.require_sums(
+        semantics,
+        {module: [part.operand for part in parts] for module, parts in parts_by_module.items()},
+        [
+            module
+            for member in members
+            for module in member.beside.values.get(dora.FIELD, ())
+            if member.summand.coefficient(module)
+        ],
+    )
+    weighing = None if rule is None else Weighing(rule)
+    sums = {
+        module: exact(module, parts) if weighing is None else factorwise(weighing, module, parts)
+        for module, parts in parts_by_module.items()
+    }
     beside, fields = _beside(semantics, members)
     tensors = [*beside, *(tensor for summed in sums.values() for tensor in summed.tensors)]
     scalings = {module: summed.scaling for module, summed in sums.items()}
@@ -93,7 +108,10 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
             fields,
         ),
         rank=max(scaling.rank for scaling in scalings.values()),
-        sums=tuple(summed.mixed for summed in sums.values() if summed.mixed is not None),
+        # Of DoRA they would be sums of directions, and no updates.
+        sums=()
+        if fields.get(dora.FIELD)
+        else tuple(summed.mixed for summed in sums.values() if summed.mixed is not None),
     )
 
 
@@ -141,6 +159,8 @@ def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
         IncompatibleError: there is more than factors, or they do not fit the configuration.
     """
     found = _layout(operand, header)
+    if dora.FIELD in found.beside.values:
+        raise dora.unknown_update(operand)
     require_nothing_beside(operand, found.beside)
     return {
         module: UpdateLayout(

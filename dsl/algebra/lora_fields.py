@@ -26,17 +26,12 @@ _UNDERSTOOD: Final = (
     COMMON_FIELDS
     | REPLACING_FIELDS
     | {"alpha_pattern", "fan_in_fan_out", "lora_alpha", "qalora_group_size", "r", "rank_pattern"}
-    | {"use_rslora"}
+    | {"use_dora", "use_rslora"}
 )
 _HARMLESS_INITIALISATIONS: Final = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 
 
 _REFUSED: Final[Mapping[str, Refusal]] = {
-    "use_dora": Refusal(
-        "is a DoRA adapter: its magnitudes replace norms of the base model's weights, "
-        "so that its update is no product of two factors",
-        "train without use_dora, or merge it into a model of its own",
-    ),
     "lora_bias": Refusal(
         "has a trained bias beside B (lora_bias), which is no part of the sum of updates",
         "train with lora_bias=False",

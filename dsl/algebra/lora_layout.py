@@ -234,8 +234,6 @@ def _layer(module: str, patterns: Any) -> int | None:
 def _explained(name: str, config: Mapping[str, Any]) -> bool:
     """Whether the configuration, or PEFT's habit of saving embeddings, explains a tensor."""
     inner = name.removeprefix(PREFIX)
-    if inner.endswith((".lora_magnitude_vector", ".lora_magnitude_vector.weight")):
-        return bool(config.get("use_dora"))
     if inner.endswith(".lora_B.bias"):
         return bool(config.get("lora_bias"))
     return is_saved_embedding(name)

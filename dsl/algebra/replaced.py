@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from ..errors import IncompatibleError, quoted
 from ..meaning.plan import readable
 from ..tensors.tensorfile import TensorEntry
+from . import dora
 from .interface import ComposedTensor, Operand, Summand
 from .modules import PREFIX, Member, Part, Tensors, added, parts_at, require_equal_shapes
 from .scaling import float32
@@ -69,7 +70,7 @@ def replaced(config: Mapping[str, Any], others: Iterable[TensorEntry]) -> Replac
         else:
             field, module, inner = found
             values.setdefault(field, {}).setdefault(module, {})[inner] = entry
-    for field in ("modules_to_save", "trainable_token_indices"):
+    for field in ("modules_to_save", "trainable_token_indices", dora.FIELD):
         if config.get(field) and field not in values:
             raise IncompatibleError(
                 f"{field} is {reprlib.repr(config[field])}, but there are no tensors of it",
@@ -112,6 +113,9 @@ def _explanation(config: Mapping[str, Any], name: str) -> tuple[str, str, str] |
         return None
     if inner.endswith(_TOKENS) and config.get("trainable_token_indices"):
         return "trainable_token_indices", inner.removesuffix(_TOKENS), _TOKENS
+    if dora.MAGNITUDE in inner and config.get(dora.FIELD):
+        module, _, rest = inner.partition(dora.MAGNITUDE)
+        return dora.FIELD, module, dora.MAGNITUDE + rest
     saved = config.get("modules_to_save") or ()
     if not isinstance(saved, list | tuple) or not all(isinstance(name, str) for name in saved):
         raise IncompatibleError(
@@ -175,13 +179,15 @@ def affine(what: str, module: str, members: Sequence[Member]) -> list[ComposedTe
         "the base model's own value is in no adapter, so that their coefficients must sum to 1 "
         "(as in mean(...)) over adapters that all have such values; or "
     )
-    if what == "bias":
+    trained = f"{first.quoted} has values of {quoted(module, 120)} trained as a whole ({what})"
+    if what == dora.FIELD:
+        trained, hint = dora.trained(first, module), dora.SUM_HINT
+    elif what == "bias":
         # To leave such a module out would drop its factors as well.
         hint += "train with bias='none'"
     else:
         last = re.escape(module.rpartition(".")[2])
         hint += f'leave it out with only(..., modules="^(?!.*{last}$)")'
-    trained = f"{first.quoted} has values of {quoted(module, 120)} trained as a whole ({what})"
     if absent:
         raise IncompatibleError(
             f"{trained}, which {absent[0].summand.operand.quoted} has not", hint=hint
@@ -228,6 +234,8 @@ def _fields(
     if kept.get("bias"):
         stated = {config.get("bias") for config in configs}
         fields["bias"] = "all" if "all" in stated else next(iter(sorted(map(str, stated))))
+    if kept.get(dora.FIELD):
+        fields[dora.FIELD] = True
     if modules := kept.get("trainable_token_indices"):
         indices = next(c["trainable_token_indices"] for c in configs if _has_tokens(c))
         if isinstance(indices, Mapping):

@@ -76,12 +76,15 @@ def test_rslora_alone_keeps_its_rule(workshop: Any) -> None:
     assert (blueprint.config["use_rslora"], blueprint.config["lora_alpha"]) == (True, 5)
 
 
-def test_dora_is_refused(workshop: Any) -> None:
+def test_dora_with_lora_is_refused(workshop: Any) -> None:
     """PEFT: the magnitude vector is lost."""
     dora = workshop.adapter("dora", seed=1, use_dora=True)
-    error = refused(workshop, dora, workshop.adapter("plain", seed=2))
+    plain = workshop.adapter("plain", seed=2)
+    error = refused(workshop, dora, plain, semantics="elementwise")
     assert error.message.startswith("'dora' is a DoRA adapter")
-    assert error.hint == "train without use_dora, or merge it into a model of its own"
+    assert error.message.endswith("which 'plain' has not")
+    assert "all adapters must be DoRA" in str(error.hint)
+    assert "there is no sum of updates for exact" in refused(workshop, dora, plain).message
 
 
 @pytest.mark.parametrize("begun", ["pissa", "pissa_niter_4", "olora"])
