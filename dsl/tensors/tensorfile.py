@@ -40,12 +40,12 @@ _MOST_DIMENSIONS = 32
 _METADATA: Final = {"format": "pt"}
 _ENTRY_KEYS: Final = {"dtype", "shape", "data_offsets"}
 
-# Unsigned integer type and the bits that are all set in an infinity or a NaN, by dtype.
-_EXPONENTS: Final[Mapping[str, tuple[str, int]]] = {
-    "F16": ("<u2", 0x7C00),
-    "BF16": ("<u2", 0x7F80),
-    "F32": ("<u4", 0x7F80_0000),
-    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+# Bytes of an element, and the bits of the positive infinity, by dtype.
+_INFINITIES: Final[Mapping[str, tuple[int, int]]] = {
+    "F16": (2, 0x7C00),
+    "BF16": (2, 0x7F80),
+    "F32": (4, 0x7F80_0000),
+    "F64": (8, 0x7FF0_0000_0000_0000),
 }
 
 
@@ -332,7 +332,7 @@ def _copy(
     while left:
         part = part[: min(left, len(part))]
         _fill(part, file, path)
-        if entry.dtype in _EXPONENTS and not _finite(part, entry.dtype):
+        if first_not_finite(part, entry.dtype) is not None:
             raise WeightsError(
                 f"{path}: tensor {quoted(entry.name, 200)} holds a NaN or an infinity"
             )
@@ -349,9 +349,17 @@ def _fill(block: memoryview, file: IO[bytes], path: Path) -> None:
         position += count
 
 
-def _finite(block: memoryview, dtype: str) -> bool:
+def first_not_finite(data: memoryview, dtype: str) -> int | None:
+    """The index of the first NaN or infinity among elements of a dtype, or None."""
+    if dtype not in _INFINITIES or not data:
+        return None
     import numpy
 
-    integer, exponent = _EXPONENTS[dtype]
-    bits = numpy.frombuffer(block, dtype=integer)
-    return not bool(((bits & exponent) == exponent).any())
+    size, infinity = _INFINITIES[dtype]
+    signed = numpy.frombuffer(data, dtype=f"<i{size}")
+    unsigned = signed.view(f"<u{size}")
+    # As numbers without a sign, all bits that mean no finite number come after all that do.
+    lowest = infinity | 1 << 8 * size - 1
+    if signed.max() < infinity and unsigned.max() < lowest:
+        return None
+    return int(((signed >= infinity) | (unsigned >= lowest)).argmax())

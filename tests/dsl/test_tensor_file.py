@@ -13,6 +13,7 @@ from isogloss.dsl.errors import WeightsError
 from isogloss.dsl.tensors.tensorfile import (
     DTYPE_BYTES,
     canonicalize,
+    first_not_finite,
     header_bytes,
     parse_header,
     read_header,
@@ -302,3 +303,25 @@ def test_invented_headers_are_refused_or_consistent(
     header: dict[str, object], size: int, tmp_path: Path
 ) -> None:
     refused_or_read(framed(json.dumps(header).encode(), bytes(size)), tmp_path / "invented")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bad", [float("nan"), -float("nan"), float("inf"), -float("inf")])
+def test_the_first_number_that_is_not_finite_is_found(dtype: torch.dtype, bad: float) -> None:
+    name = {2: "F16", 4: "F32", 8: "F64"}[dtype.itemsize]
+    name = "BF16" if dtype is torch.bfloat16 else name
+    limit = torch.finfo(dtype)
+    values = torch.tensor([limit.max, limit.min, -0.0, limit.tiny, 0.0] * 20).to(dtype)
+    values = values.clamp(limit.min, limit.max)
+
+    def found() -> int | None:
+        return first_not_finite(memoryview(values.view(torch.uint8).numpy()), name)
+
+    assert found() is None
+    values[57] = values[83] = bad
+    assert found() == 57
+
+
+def test_integers_have_nothing_that_is_not_finite() -> None:
+    assert first_not_finite(memoryview(b"\xff" * 8), "I64") is None
+    assert first_not_finite(memoryview(b""), "F32") is None
