@@ -40,6 +40,7 @@ COMMANDS: Final = (
     Entry("lineage", "lineage", "Show what an adapter was made of, to the last generation."),
     Entry("withdraw", "lineage", "Mark a version as one that should no longer be used."),
     Entry("outdated", "lineage", "List the compositions that would come out differently today."),
+    Entry("train", "train", "Train language and task vectors, and catalogue them."),
     Entry("publish", "remote", "Publish an adapter to the Hugging Face Hub, or to your own."),
     Entry(
         "pull",

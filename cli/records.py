@@ -87,6 +87,7 @@ def full_json(record: VersionRecord) -> dict[str, Any]:
         "target_modules": list(record.target_modules),
         "config": dict(record.config),
         "library_versions": dict(record.library_versions),
+        "training": dict(record.training),
         "source_revision": record.source_revision,
         "original_digest": record.original_digest,
         "composition": None if composition is None else _composition_json(composition),

@@ -23,16 +23,17 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from .corpus import read_pairs, read_texts, shipped
+from ..hub import AdapterHub
+from .data.source import shipped
+from .models.base import load_base
 from .tiny import byte_tokenizer, tiny_llama
-from .train_language import train_language
-from .train_task import train_task
-from .training import Settings
+from .training.run import train_lm, train_task
+from .training.settings import Settings
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-SETTINGS = Settings(steps=60, batch_size=8, learning_rate=1e-2, length=256, use_cpu=True)
+SETTINGS = Settings(steps=60, batch_size=8, learning_rate=1e-2, max_length=256)
 TASK = "headlines"
 TASK_LANGUAGES = ("en", "es", "sw")
 TEXT_LANGUAGES = ("en", "pt", "yo")
@@ -80,41 +81,40 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="isogloss-demo-") as folder:
         work = Path(folder)
-        train_vectors(work / "runs")
-        catalogue(work)
+        train_vectors(work)
+        show_catalogue(work)
         for equation in EQUATIONS:
             compose_and_check(work, equation)
         prove_and_damage(work, EQUATIONS[1].name)
     say(f"All of it held. {time.monotonic() - began:.0f} seconds.")
 
 
-def train_vectors(runs: Path) -> None:
+def train_vectors(work: Path) -> None:
     """Train three task vectors and three language vectors on one base, from one initialisation."""
     say("Train six LoRA vectors on a tiny Llama, all from one initialisation (loss: first -> last)")
-    model, tokenizer = tiny_llama(), byte_tokenizer()
-    for language in TASK_LANGUAGES:
-        pairs = read_pairs(shipped(language))
-        done = train_task(model, tokenizer, pairs, runs / f"{TASK}-{language}", SETTINGS)
-        print(f"  {TASK}-{language}: {done.first_loss:.2f} -> {done.last_loss:.2f}", flush=True)
-    for language in TEXT_LANGUAGES:
-        texts = read_texts(shipped(language))
-        done = train_language(model, tokenizer, texts, runs / f"lm-{language}", SETTINGS)
-        print(f"  lm-{language}: {done.first_loss:.2f} -> {done.last_loss:.2f}", flush=True)
+    tiny_llama().save_pretrained(work / "tiny-llama")
+    byte_tokenizer().save_pretrained(work / "tiny-llama")
+    base = load_base(work / "tiny-llama", name="tiny-llama")
+    vectors = [(TASK, language) for language in TASK_LANGUAGES]
+    vectors += [("lm", language) for language in TEXT_LANGUAGES]
+    with AdapterHub.init(work / "home") as hub:
+        for what, language in vectors:
+            data, folder = shipped(language), work / "runs" / f"{what}-{language}"
+            if what == "lm":
+                done = train_lm(
+                    hub, base, data, language=language, settings=SETTINGS, output=folder
+                )
+            else:
+                done = train_task(
+                    hub, base, data, language=language, task=what, settings=SETTINGS, output=folder
+                )
+            losses = f"{done.first_loss:.2f} -> {done.last_loss:.2f}"
+            print(f"  {done.version.label}: {losses}", flush=True)
 
 
-def catalogue(work: Path) -> None:
-    """Put the six folders into a new catalogue and print it."""
-    say("Catalogue them")
-    isogloss(work, "init")
-    common = ("--learning-rate", str(SETTINGS.learning_rate), "--seed", str(SETTINGS.seed))
-    for language in TASK_LANGUAGES:
-        folder = f"runs/{TASK}-{language}"
-        flags = ("--kind", "task", "--task", TASK, "--language", language)
-        isogloss(work, "add", folder, *flags, *common)
-    for language in TEXT_LANGUAGES:
-        folder = f"runs/lm-{language}"
-        flags = ("--kind", "lm", "--language", language, "--objective", "prefix-lm")
-        isogloss(work, "add", folder, *flags, *common)
+def show_catalogue(work: Path) -> None:
+    """Print what the training put into the catalogue."""
+    say("They are in the catalogue")
     isogloss(work, "find", "--sort", "language")
     isogloss(work, "find", "kind = lm and steps >= 50 and not language = en")
 
@@ -141,9 +141,9 @@ def compose_and_check(work: Path, equation: Equation) -> None:
 
 
 def by_hand(runs: Path, coefficients: dict[str, Fraction]) -> LlamaForCausalLM:
-    """Return the tiny Llama with W + s*B*A for its weights, A and B summed as the equation says.
+    """Return the tiny Llama with W + B*A for its weights, A and B summed as the equation says.
 
-    Neither isogloss nor peft takes part: A = sum c_i A_i, B = sum c_i B_i, s = alpha / rank.
+    Neither isogloss nor peft takes part: A = sum c_i A_i, B = sum c_i B_i; alpha is the rank.
     """
     adapters = {name: load_file(runs / name / "adapter_model.safetensors") for name in coefficients}
     model = tiny_llama()
@@ -158,7 +158,7 @@ def by_hand(runs: Path, coefficients: dict[str, Fraction]) -> LlamaForCausalLM:
             module, factor, _ = key.partition(".lora_A.weight")
             if factor:
                 weight = model.get_submodule(module.removeprefix("base_model.model.")).weight
-                weight += SETTINGS.alpha / SETTINGS.rank * summed[f"{module}.lora_B.weight"] @ a
+                weight += summed[f"{module}.lora_B.weight"] @ a
     return model
 
 

@@ -11,13 +11,13 @@ import pytest
 from isogloss.dsl.tensors.alignment import alignments
 from isogloss.hub import AdapterHub
 from isogloss.hub.composition import Request, compile_request
-from isogloss.lab.corpus import read_pairs, read_texts, shipped
+from isogloss.lab.data.source import shipped
+from isogloss.lab.models.base import load_base
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
-from isogloss.lab.train_language import train_language
-from isogloss.lab.train_task import train_task
-from isogloss.lab.training import Settings
+from isogloss.lab.training.run import train_lm, train_task
+from isogloss.lab.training.settings import Settings
 
-SETTINGS = Settings(batch_size=4, length=96, use_cpu=True)
+SETTINGS = Settings(batch_size=4, max_length=96)
 # Those of one start learn another language and another thing, and all others have their own.
 STARTS = {"lm-en": 10, "lm-yo": 10, "task-en": 10, "lm-es": 11}
 MORE = STARTS | {"lm-pt": 12, "task-es": 13}
@@ -32,17 +32,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdapterHub]:
 
 def trained(folder: Path, rate: float, steps: int, starts: Mapping[str, int]) -> AdapterHub:
     hub = AdapterHub.init(folder / "home")
+    tiny_llama().save_pretrained(folder / "base")
+    byte_tokenizer().save_pretrained(folder / "base")
+    base = load_base(folder / "base")
     for number, (name, start) in enumerate(starts.items()):
         settings = dataclasses.replace(
-            SETTINGS, learning_rate=rate, steps=steps, seed=number, initialisation_seed=start
+            SETTINGS, learning_rate=rate, steps=steps, seed=number, init_seed=start
         )
         kind, _, language = name.partition("-")
-        model, tokenizer, run = tiny_llama(), byte_tokenizer(), folder / name
+        data = shipped(language)
         if kind == "lm":
-            train_language(model, tokenizer, read_texts(shipped(language)), run, settings)
+            train_lm(hub, base, data, language=language, settings=settings, name=name)
         else:
-            train_task(model, tokenizer, read_pairs(shipped(language)), run, settings)
-        hub.add(run, kind=kind, language=language, name=name)
+            train_task(hub, base, data, language=language, task="t", settings=settings, name=name)
     return hub
 
 

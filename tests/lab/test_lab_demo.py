@@ -10,19 +10,31 @@ from pathlib import Path
 
 import pytest
 import torch
-from isogloss.lab.corpus import read_pairs, shipped
+from isogloss.hub import AdapterHub
+from isogloss.lab.data.source import shipped
 from isogloss.lab.demo import EQUATIONS, SETTINGS, TOLERANCE, by_hand
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
-from isogloss.lab.train_task import train_task
+from isogloss.lab.training.run import train_task
 from peft import PeftModel
 
 
 def test_the_equation_by_hand_agrees_with_peft_and_notices_a_wrong_coefficient(
     tmp_path: Path,
 ) -> None:
-    pairs = read_pairs(shipped("en"))
     settings = replace(SETTINGS, steps=5)
-    train_task(tiny_llama(), byte_tokenizer(), pairs, tmp_path / "task-en", settings)
+    tiny_llama().save_pretrained(tmp_path / "base")
+    byte_tokenizer().save_pretrained(tmp_path / "base")
+    output = tmp_path / "task-en"
+    with AdapterHub.init(tmp_path / "home") as hub:
+        train_task(
+            hub,
+            tmp_path / "base",
+            shipped("en"),
+            language="en",
+            task="headlines",
+            settings=settings,
+            output=output,
+        )
     tokens = torch.tensor([[1, 50, 60, 70]])
     with torch.no_grad():
         loaded = PeftModel.from_pretrained(tiny_llama(), tmp_path / "task-en")(tokens).logits

@@ -2,143 +2,285 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from isogloss.lab import DataError, ModelError
-from isogloss.lab.corpus import Pair
+from isogloss.hub import AdapterHub, NameTakenError, SourceError
+from isogloss.lab import DataError, ModelError, SettingsError, TrainingError
+from isogloss.lab.data.source import fingerprint, shipped
+from isogloss.lab.models.base import Base, load_base
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
-from isogloss.lab.train_language import train_language
-from isogloss.lab.train_task import train_task
-from isogloss.lab.training import Settings, start
+from isogloss.lab.training.adapter import start_adapter
+from isogloss.lab.training.run import choose_base, train_lm, train_task
+from isogloss.lab.training.settings import Settings
 from peft import PeftModel
 from safetensors.torch import load_file
 
-SETTINGS = Settings(steps=20, batch_size=4, learning_rate=1e-2, use_cpu=True)
-TEXTS = ("the river rose in the night", "the train was late", "honey was cheap this year")
-PAIRS = (Pair("the river rose", "flood"), Pair("the train was late", "delay"))
+SETTINGS = Settings(steps=20, batch_size=4, learning_rate=1e-2, max_length=96)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("base")
+    tiny_llama().save_pretrained(place)
+    byte_tokenizer().save_pretrained(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> Base:
+    return load_base(folder)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[AdapterHub]:
+    with AdapterHub.init(tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.jsonl"
+    rows = [("the river rose", "flood"), ("the train was late", "delay")]
+    path.write_text("".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in rows))
+    return path
 
 
 def factors(model: Any, kind: str) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in model.named_parameters() if f"lora_{kind}" in n}
 
 
-def test_every_adapter_of_a_base_starts_from_one_a() -> None:
-    first = start(tiny_llama(), SETTINGS)
+def started(settings: Settings, folder: Path, kind: str = "A") -> dict[str, torch.Tensor]:
+    return factors(start_adapter(load_base(folder), settings), kind)
+
+
+def test_every_adapter_of_a_base_starts_from_one_a(folder: Path) -> None:
+    first = started(SETTINGS, folder)
     torch.rand(7)
-    second = start(tiny_llama(), dataclasses.replace(SETTINGS, seed=5))
-    other = start(tiny_llama(), dataclasses.replace(SETTINGS, initialisation_seed=1))
-    left, right, different = (factors(model, "A") for model in (first, second, other))
-    assert len(left) == 8
-    assert all(torch.equal(left[name], right[name]) for name in left)
-    assert not any(torch.equal(left[name], different[name]) for name in left)
-    assert not any(value.any() for value in factors(first, "B").values())
+    second = started(replace(SETTINGS, seed=5, data_seed=3, steps=7), folder)
+    other = started(replace(SETTINGS, init_seed=1), folder)
+    assert len(first) == 8
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+    assert not any(value.any() for value in started(SETTINGS, folder, "B").values())
 
 
-def test_a_fresh_adapter_leaves_the_callers_random_state_alone() -> None:
+def test_a_fresh_adapter_leaves_the_callers_random_state_alone(folder: Path) -> None:
+    loaded = load_base(folder)
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    start(tiny_llama(), SETTINGS)
+    start_adapter(loaded, SETTINGS)
     assert torch.equal(torch.rand(4), expected)
 
 
 def test_tiny_llama_follows_from_its_seed() -> None:
     one, again, other = tiny_llama(seed=1), tiny_llama(seed=1), tiny_llama(seed=2)
-    weights = one.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in again.state_dict().items())
-    assert not torch.equal(one.lm_head.weight, other.lm_head.weight)
-    assert (one.name_or_path, other.name_or_path) == ("tiny-llama-1", "tiny-llama-2")
+    weights = [model.state_dict() for model in (one, again, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["lm_head.weight"], weights[2]["lm_head.weight"])
 
 
-def test_training_writes_a_peft_folder_and_gives_the_model_back(tmp_path: Path) -> None:
-    model = tiny_llama()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    tokenizer = byte_tokenizer()
-    trained = train_language(model, tokenizer, TEXTS, tmp_path / "lm", SETTINGS)
+def test_training_learns_and_leaves_the_base_as_it_was(
+    hub: AdapterHub, base: Base, tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in base.model.state_dict().items()}
+    trained = train_lm(
+        hub, base, shipped("pt"), language="pt", settings=SETTINGS, output=tmp_path / "out"
+    )
+    assert trained.created
     assert trained.last_loss < trained.first_loss
-    after = model.state_dict()
+    after = base.model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    names = {path.name for path in trained.folder.iterdir()}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "trainer_state.json"} <= names
-    assert not [name for name in names if name.endswith((".bin", ".pt"))]
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth"))]
     inputs = torch.tensor([[1, 50, 60, 70]])
     with torch.no_grad():
-        base = model(inputs).logits
-        adapted = PeftModel.from_pretrained(model, trained.folder)(inputs).logits
-    assert (adapted - base).abs().max() > 1e-3
+        plain = base.model(inputs).logits
+        adapted = PeftModel.from_pretrained(tiny_llama(), tmp_path / "out")(inputs).logits
+    assert (adapted - plain).abs().max() > 1e-3
 
 
-def test_the_same_seeds_give_the_same_weights(tmp_path: Path) -> None:
-    tokenizer = byte_tokenizer()
+def test_a_run_is_catalogued_with_all_that_made_it(
+    hub: AdapterHub, base: Base, pairs: Path
+) -> None:
+    settings = replace(SETTINGS, accumulation=2, seed=3, init_seed=4, data_seed=5)
+    trained = train_task(
+        hub, base, pairs, language="eng", task="headlines", settings=settings, license="mit"
+    )
+    record = hub.show("headlines-en")
+    assert record == trained.version
+    assert (record.kind, record.languages, record.task) == ("task", ("en",), "headlines")
+    assert (record.dataset, record.objective) == ("pairs.jsonl", "labelled")
+    assert record.base_model == base.name
+    assert record.tokenizer_digest == base.tokenizer_digest is not None
+    assert (record.rank, record.alpha, record.peft_type) == (4, 4.0, "LORA")
+    assert {name.rpartition(".")[2] for name in record.target_modules} == {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+    }
+    assert (record.steps, record.batch_size, record.seed) == (20, 8, 3)
+    assert (record.learning_rate, record.license) == (1e-2, "mit")
+    assert {"torch", "transformers", "peft", "isogloss"} <= set(record.library_versions)
+    said = record.training
+    assert said["data"] == [{"source": str(pairs), "fingerprint": fingerprint(pairs)}]
+    assert (said["init_seed"], said["data_seed"]) == (4, 5)
+    assert said["losses"] == {"first": trained.first_loss, "last": trained.last_loss}
+    assert said["base_digest"] == base.digest
+    assert said["settings"] == settings.as_json()
 
-    def weights(name: str, settings: Settings) -> dict[str, torch.Tensor]:
-        trained = train_task(tiny_llama(), tokenizer, PAIRS, tmp_path / name, settings)
-        return load_file(trained.folder / "adapter_model.safetensors")
 
-    first, again = weights("a", SETTINGS), weights("b", SETTINGS)
-    other = weights("c", dataclasses.replace(SETTINGS, initialisation_seed=1))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
+def test_a_run_that_the_catalogue_has_is_not_trained_again(
+    hub: AdapterHub, folder: Path, pairs: Path
+) -> None:
+    def train(**changes: Any) -> tuple[bool, str]:
+        settings = replace(SETTINGS, steps=3, **changes)
+        base = choose_base(folder)
+        done = train_task(hub, base, pairs, language="en", task="short", settings=settings)
+        return done.created, done.version.label
+
+    assert train() == (True, "short-en@v1")
+    assert train() == (False, "short-en@v1")
+    assert train(init_seed=1) == (True, "short-en@v2")
+    assert train() == (False, "short-en@v1")
+    pairs.write_text(pairs.read_text() + '{"source": "one more", "target": "more"}\n')
+    assert train() == (True, "short-en@v3")
+    hub.withdraw("short-en@v3", "a mistake")
+    assert train()[0]
 
 
-def test_a_task_vector_learns_the_target_and_not_the_source(tmp_path: Path) -> None:
-    tokenizer = byte_tokenizer()
-    settings = dataclasses.replace(SETTINGS, steps=60)
-    model = tiny_llama()
-    trained = train_task(model, tokenizer, PAIRS, tmp_path / "task", settings)
-    adapted = PeftModel.from_pretrained(tiny_llama(), trained.folder)
+def test_the_same_seeds_give_the_same_weights(hub: AdapterHub, base: Base, pairs: Path) -> None:
+    def digest(name: str, **changes: Any) -> str:
+        settings = replace(SETTINGS, steps=5, **changes)
+        done = train_task(hub, base, pairs, language="en", task="t", settings=settings, name=name)
+        return done.version.digest
+
+    digests = [digest("a"), digest("b"), digest("c", init_seed=1), digest("d", data_seed=1)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_accumulated_batches_are_one_large_batch(
+    hub: AdapterHub, base: Base, pairs: Path, tmp_path: Path
+) -> None:
+    def weights(name: str, size: int, accumulation: int) -> dict[str, torch.Tensor]:
+        settings = replace(SETTINGS, steps=4, batch_size=size, accumulation=accumulation)
+        output = tmp_path / name
+        train_task(
+            hub, base, pairs, language="en", task="t", settings=settings, name=name, output=output
+        )
+        return load_file(output / "adapter_model.safetensors")
+
+    whole, parts = weights("whole", 4, 1), weights("parts", 2, 2)
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, atol=2e-4, rtol=1e-3)
+
+
+def test_a_task_vector_learns_the_target_and_not_the_source(
+    hub: AdapterHub, base: Base, pairs: Path, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, steps=60)
+    train_task(
+        hub, base, pairs, language="en", task="t", settings=settings, output=tmp_path / "task"
+    )
+    adapted = PeftModel.from_pretrained(tiny_llama(), tmp_path / "task")
 
     def loss(of: Any, read: str, written: str) -> float:
-        prefix, row = tokenizer(read)["input_ids"], tokenizer(written)["input_ids"]
+        prefix = base.tokenizer(read)["input_ids"]
+        row = base.tokenizer(written, add_special_tokens=False)["input_ids"]
         labels = [-100] * len(prefix) + row
         with torch.no_grad():
             result = of(torch.tensor([prefix + row]), labels=torch.tensor([labels]))
         return float(result.loss)
 
     gains = {
-        part: loss(model, *part) - loss(adapted, *part)
+        part: loss(base.model, *part) - loss(adapted, *part)
         for part in [("the river rose\n", "flood"), ("t", "he river rose")]
     }
     assert gains["the river rose\n", "flood"] > 0.05
     assert gains["the river rose\n", "flood"] > gains["t", "he river rose"]
 
 
-def test_models_without_the_targets_are_refused_with_their_modules(tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, targets=("q_proj", "query", "wo"))
+def test_one_vector_is_trained_on_several_languages(hub: AdapterHub, base: Base) -> None:
+    settings = replace(SETTINGS, steps=3)
+    data = [shipped("pt"), shipped("yo")]
+    trained = train_lm(hub, base, data, language=["pt", "yo"], settings=settings)
+    assert trained.version.label == "lm-pt-yo@v1"
+    assert trained.version.languages == ("pt", "yo")
+    assert trained.version.dataset == "pt.jsonl, yo.jsonl"
+    assert len(trained.version.training["data"]) == 2
+
+
+def test_a_failed_run_leaves_nothing_in_the_catalogue(
+    hub: AdapterHub, base: Base, pairs: Path, tmp_path: Path
+) -> None:
+    with pairs.open("a") as file:
+        file.write('{"source": "and then", "target": ""}\n')
+    with pytest.raises(DataError, match=r"line 3: field 'target' is empty"):
+        train_task(hub, base, pairs, language="en", task="t", settings=SETTINGS)
+    hot = replace(SETTINGS, learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"the loss of step \d+ is nan: lower --learning-rate"):
+        train_lm(hub, base, shipped("pt"), language="pt", settings=hot)
+    assert hub.find() == []
+    done = train_lm(hub, base, shipped("pt"), language="pt", settings=replace(SETTINGS, steps=2))
+    assert done.created
+
+
+def test_names_are_refused_before_training(hub: AdapterHub, base: Base, pairs: Path) -> None:
+    short = replace(SETTINGS, steps=1)
+    with pytest.raises(SourceError, match="'a b' cannot name an adapter"):
+        train_lm(hub, base, pairs, language="en", settings=short, name="a b")
+    with pytest.raises(SourceError, match="a task cannot be called 'lm'"):
+        train_task(hub, base, pairs, language="en", task="lm", settings=short)
+    train_lm(hub, base, shipped("en"), language="en", settings=short, name="taken")
+    with pytest.raises(NameTakenError, match="already names an adapter of kind lm"):
+        train_task(hub, base, pairs, language="en", task="t", settings=short, name="taken")
+    other = replace(base, name="another")
+    with pytest.raises(NameTakenError, match="this one is for another; give it a name"):
+        train_lm(hub, other, shipped("en"), language="en", settings=short, name="taken")
+
+
+def test_models_without_the_targets_are_refused_with_their_modules(
+    hub: AdapterHub, base: Base
+) -> None:
+    settings = replace(SETTINGS, targets=("q_proj", "query", "wo"))
     with pytest.raises(
-        ModelError, match=r"LlamaForCausalLM has no module named query, wo; .*q_proj.*: name them"
+        ModelError, match=r"LlamaForCausalLM has not a module named query, wo; .*q_proj.*: name"
     ):
-        train_language(tiny_llama(), byte_tokenizer(), TEXTS, tmp_path / "lm", settings)
-    assert not (tmp_path / "lm").exists()
+        train_lm(hub, base, shipped("pt"), language="pt", settings=settings)
+    assert hub.find() == []
 
 
 @pytest.mark.parametrize(
-    ("token", "word"), [("pad_token", "padding"), ("eos_token", "end-of-text")]
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps is 0: it must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be above 0"),
+        ({"max_target_length": 96}, "leaves nothing of max_length 96 for the source"),
+        ({"prompt": "Summarize:"}, r"must hold \{source\} exactly once"),
+    ],
 )
-def test_tokenizers_without_needed_tokens_are_refused(
-    tmp_path: Path, token: str, word: str
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        replace(SETTINGS, **changes)
+
+
+def test_training_says_nothing(
+    hub: AdapterHub, base: Base, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tokenizer = byte_tokenizer()
-    setattr(tokenizer, token, None)
-    with pytest.raises(ModelError, match=f"has no {word} token: set tokenizer"):
-        train_task(tiny_llama(), tokenizer, PAIRS, tmp_path / "task", SETTINGS)
-
-
-def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no texts"):
-        train_language(tiny_llama(), byte_tokenizer(), (), tmp_path / "lm", SETTINGS)
-    with pytest.raises(DataError, match="no pairs"):
-        train_task(tiny_llama(), byte_tokenizer(), (), tmp_path / "task", SETTINGS)
-
-
-def test_training_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        train_language(tiny_llama(), byte_tokenizer(), TEXTS, tmp_path / "lm", SETTINGS)
-    assert capfd.readouterr().out == ""
+        train_lm(hub, base, shipped("pt"), language="pt", settings=replace(SETTINGS, steps=2))
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == ""

@@ -218,6 +218,7 @@ def make_version() -> Callable[..., NewVersion]:
         learning_rate=3e-4,
         seed=42,
         library_versions={"peft": "0.21.2", "torch": "2.13.0"},
+        training={"init_seed": 0, "losses": {"first": 4.5, "last": 2.25}},
         license="apache-2.0",
         note="trained for the tests",
         source="/data/xlsum-en",

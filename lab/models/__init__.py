@@ -1,0 +1,1 @@
+"""Base models: loading them, finding their projections, and prompting them."""

@@ -1,0 +1,155 @@
+"""The fresh adapter that a run starts from: which PEFT type, on which modules, from which seed."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ModelError, SettingsError
+from ..models.projections import check_targets, find_projections
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+
+    from ..models.base import Base
+
+LORA_RANK = 4
+# The paper's Kronecker adapter has a first factor of (32, 16); peft's LoKr splits both sides of a
+# layer by one number, so that 32 is as near as it comes, and square layers get a square factor.
+PAPER_KRONECKER = (32, 16)
+LOKR_FACTOR = 32
+
+
+def start_adapter(base: Base, settings: Settings) -> PeftModel:
+    """Put a fresh adapter on a base; its numbers follow from the initialisation's seed alone.
+
+    Raises:
+        ModelError: modules that are not found. SettingsError: what peft does not take.
+    """
+    from peft import get_peft_model
+
+    config = adapter_config(base, settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.init_seed)
+        try:
+            return get_peft_model(base.model, config)
+        except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+            raise ModelError(
+                f"peft cannot put {settings.peft} on {type(base.model).__name__}: {error}"
+            ) from error
+
+
+def adapter_config(base: Base, settings: Settings) -> PeftConfig:
+    """Return the PEFT configuration of a run.
+
+    Raises:
+        ModelError: modules that are not found. SettingsError: what peft does not take.
+    """
+
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    name = settings.peft.strip().upper().replace("-", "_")
+    known = {str(one.value): kind for one, kind in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    if name not in known:
+        raise SettingsError(
+            f"there is no PEFT type {settings.peft!r}: give one of "
+            f"{', '.join(sorted(one.lower() for one in known))}"
+        )
+    kind = known[name]
+    there = {item.name for item in fields(kind)}
+    values: dict[str, Any] = {
+        "task_type": "SEQ_2_SEQ_LM" if base.encoder_decoder else "CAUSAL_LM",
+        "base_model_name_or_path": base.name,
+    }
+    if "target_modules" in there:
+        values["target_modules"] = _targets(base, settings)
+    elif settings.targets:
+        raise SettingsError(
+            f"{settings.peft} adapts no modules of its own choice: leave out targets"
+        )
+    values |= _size(name, there, base, settings, values.get("target_modules", []))
+    if name == "IA3":
+        values["feedforward_modules"] = []
+    if name == "LORA" and _is_transposed(base):
+        values["fan_in_fan_out"] = True
+    unknown = sorted(set(settings.peft_options) - there)
+    if unknown:
+        raise SettingsError(
+            f"{settings.peft} has no option {', '.join(map(repr, unknown))}: it has "
+            f"{', '.join(sorted(there - {'peft_type', 'auto_mapping', 'inference_mode'}))}"
+        )
+    try:
+        return kind(**(values | dict(settings.peft_options)))
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"peft refuses this {settings.peft}: {error}") from error
+
+
+def kronecker_deviation(model: PeftModel) -> str | None:
+    """Say how a LoKr adapter's factors differ in shape from the paper's; None for another type."""
+    shapes = {
+        tuple(parameter.shape)
+        for name, parameter in model.named_parameters()
+        if ".lokr_w1." in name
+    }
+    if not shapes or shapes == {PAPER_KRONECKER}:
+        return None
+    written = ", ".join(f"{rows} x {columns}" for rows, columns in sorted(shapes))
+    return (
+        f"the first Kronecker factor is {written}, where the paper's is "
+        f"{' x '.join(map(str, PAPER_KRONECKER))}: peft's LoKr has one factor for both sides of a "
+        "layer"
+    )
+
+
+def _targets(base: Base, settings: Settings) -> list[str]:
+    if settings.targets:
+        check_targets(base.model, settings.targets)
+        return list(settings.targets)
+    found = find_projections(base.model)
+    short = list(dict.fromkeys(name.rpartition(".")[2] for name in found))
+    meant = [name for name, _ in base.model.named_modules() if name.rpartition(".")[2] in short]
+    # GPT-2 calls a projection of its feed-forward block by the same name: then all are named whole.
+    return short if sorted(meant) == sorted(found) else found
+
+
+def _size(
+    name: str, there: set[str], base: Base, settings: Settings, targets: list[str]
+) -> dict[str, Any]:
+    if "r" not in there:
+        if settings.rank is not None:
+            raise SettingsError(f"{settings.peft} has no rank: leave it out")
+        return {}
+    if name == "LOKR":
+        rank = settings.rank or _full_rank(base, targets)
+        size: dict[str, Any] = {"r": rank, "decompose_factor": LOKR_FACTOR}
+    else:
+        rank = settings.rank or LORA_RANK
+        size = {"r": rank}
+    alpha = rank if settings.alpha is None else settings.alpha
+    field = next((one for one in ("lora_alpha", "alpha") if one in there), None)
+    if field is not None:
+        size[field] = int(alpha) if float(alpha).is_integer() else alpha
+    return size
+
+
+def _full_rank(base: Base, targets: list[str]) -> int:
+    """The rank from which on peft keeps the second Kronecker factor of every target whole."""
+    from peft.tuners.lokr.layer import factorization
+
+    sides = [
+        factorization(side, LOKR_FACTOR)[1]
+        for name, module in base.model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and any(name == target or name.endswith(f".{target}") for target in targets)
+        for side in module.weight.shape
+    ]
+    if not sides:
+        raise ModelError(f"lokr adapts linear modules, and {', '.join(targets)} are none")
+    return int(max(sides))
+
+
+def _is_transposed(base: Base) -> bool:
+    return any(type(module).__name__ == "Conv1D" for module in base.model.modules())

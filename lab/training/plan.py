@@ -1,0 +1,248 @@
+"""Many runs from one TOML file: all languages, tasks and seeds of an experiment.
+
+    base = "./smollm2"                      # Hub id, folder or GGUF file, as --base takes it
+    base_name = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+    [settings]                              # of every run, by the names of `Settings`
+    batch_size = 4
+    learning_rate = 3e-3
+
+    [[task]]                                # one run for every language and seed
+    task = "synopsis"
+    languages = ["en", "fr"]
+    data = "data/{language}.train.jsonl"    # beside the plan
+    seeds = [0, 1, 2]
+    name = "synopsis-{language}-s{seed}"
+    steps = 240                             # a setting of these runs alone
+
+    [[lm]]
+    languages = ["en", "es"]
+    data = "data/{language}.train.jsonl"
+    text_field = "source"
+
+A table with `multilingual = true` makes one run of all its languages, and one with
+`init_seeds = [..]` one for each initialisation.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...hub import AdapterHub
+from ..data.fields import Fields
+from ..errors import SettingsError
+from .run import BaseChoice, Run, Trained, carry_out, choose_base, describe_run, find_finished
+from .settings import NAMES, Settings
+
+if TYPE_CHECKING:
+    from ..models.base import Base
+
+_TOP = ("base", "base_name", "revision", "dtype", "device", "license", "settings", "task", "lm")
+_TABLE = (
+    "task",
+    "languages",
+    "data",
+    "name",
+    "seeds",
+    "init_seeds",
+    "multilingual",
+    "source_field",
+    "target_field",
+    "text_field",
+    "validation",
+    "limit",
+    "license",
+)
+_FROM_AXES = ("seed", "init_seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one run of a plan: its result, or why there is none."""
+
+    run: Run
+    trained: Trained | None
+    error: str | None
+
+
+def read_plan(path: str | Path, *, base: str | Path | None = None) -> tuple[Run, ...]:
+    """Return the runs of a plan, in its order, each checked as far as it can be unloaded.
+
+    Args:
+        path: the TOML file; the data's paths in it are relative to its folder.
+        base: another base model than the plan's.
+
+    Raises:
+        SettingsError: not a plan, with the table and the field. DataError: its data.
+    """
+    path = Path(path)
+    try:
+        plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the plan '{path}' cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the plan '{path}' is not TOML: {error}") from error
+    _refuse_unknown(plan, _TOP, f"the plan '{path}'")
+    chosen = _base(plan, path, base)
+    runs = [
+        run
+        for kind in ("task", "lm")
+        for number, table in enumerate(_tables(plan, kind, path), 1)
+        for run in _runs(plan, kind, table, f"[[{kind}]] number {number} of '{path}'", path, chosen)
+    ]
+    if not runs:
+        raise SettingsError(f"the plan '{path}' holds no [[task]] and no [[lm]]: nothing to train")
+    names = [run.name for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingsError(
+            f"the plan '{path}' has several runs called {', '.join(map(repr, twice))}: tell them "
+            'apart with name = "..{language}..{seed}..{init_seed}"'
+        )
+    return tuple(runs)
+
+
+def train_plan(
+    hub: AdapterHub,
+    runs: Sequence[Run],
+    *,
+    progress: bool = False,
+    report: Callable[[Outcome], None] | None = None,
+) -> tuple[Outcome, ...]:
+    """Train the runs one after the other, without those that the catalogue has.
+
+    A run that fails does not stop the others. The base model is loaded once, and not at all where
+    nothing is left to train.
+
+    Args:
+        progress: show a bar where standard error is a terminal.
+        report: called with every outcome as it comes.
+    """
+    outcomes = []
+    base: Base | None = None
+    for run in runs:
+        try:
+            if find_finished(hub, run) is None and base is None:
+                base = run.base.load()
+            outcome = Outcome(run, carry_out(hub, run, base, progress=progress), None)
+        except Exception as error:  # noqa: BLE001 - one run's failure is reported beside the others
+            outcome = Outcome(run, None, f"{error}" or type(error).__name__)
+        outcomes.append(outcome)
+        if report is not None:
+            report(outcome)
+    return tuple(outcomes)
+
+
+def _base(plan: Mapping[str, Any], path: Path, given: str | Path | None) -> BaseChoice:
+    model = plan.get("base") if given is None else given
+    if not isinstance(model, (str, Path)) or not str(model).strip():
+        raise SettingsError(f"the plan '{path}' names no base model: write base = \"MODEL\"")
+    if given is None:
+        model = _beside(str(model), path)
+    said = {key: plan.get(key) for key in ("revision", "dtype", "device")}
+    return choose_base(model, name=plan.get("base_name"), **said)
+
+
+def _tables(plan: Mapping[str, Any], kind: str, path: Path) -> list[dict[str, Any]]:
+    tables = plan.get(kind, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise SettingsError(f"'{path}': write [[{kind}]], with two brackets, before its fields")
+    return tables
+
+
+def _runs(
+    plan: Mapping[str, Any],
+    kind: str,
+    table: Mapping[str, Any],
+    place: str,
+    path: Path,
+    base: BaseChoice,
+) -> Iterator[Run]:
+    common = plan.get("settings", {})
+    _refuse_unknown(common, NAMES, f"[settings] of '{path}'")
+    _refuse_unknown(table, (*_TABLE, *(name for name in NAMES if name not in _FROM_AXES)), place)
+    for needed in ("languages", "data", *(["task"] if kind == "task" else [])):
+        if needed not in table:
+            raise SettingsError(f"{place} has no {needed}")
+    settings = dict(common) | {key: value for key, value in table.items() if key in NAMES}
+    languages = _texts(table["languages"], f"languages in {place}")
+    groups = [languages] if table.get("multilingual") else [(one,) for one in languages]
+    seeds = table.get("seeds", [settings.get("seed", 0)])
+    starts = table.get("init_seeds", [settings.get("init_seed", 0)])
+    default = "{task}-{language}" if kind == "task" else "lm-{language}"
+    for group, seed, start in product(groups, seeds, starts):
+        words = {
+            "language": "-".join(group),
+            "task": str(table.get("task")),
+            "seed": str(seed),
+            "init_seed": str(start),
+        }
+        yield describe_run(
+            kind,
+            base,
+            [
+                _beside(_filled(text, words | {"language": one}, place), path)
+                for one in group
+                for text in _texts(table["data"], f"data in {place}")
+            ],
+            group,
+            table.get("task"),
+            _settings(settings | {"seed": seed, "init_seed": start}, place),
+            _filled(str(table.get("name", default)), words, place),
+            Fields(table.get("source_field"), table.get("target_field"), table.get("text_field")),
+            _beside(_filled(table["validation"], words, place), path)
+            if "validation" in table
+            else None,
+            table.get("limit"),
+            table.get("license", plan.get("license")),
+        )
+
+
+def _settings(values: Mapping[str, Any], place: str) -> Settings:
+    fixed = dict(values)
+    if "targets" in fixed:
+        fixed["targets"] = tuple(fixed["targets"])
+    try:
+        return Settings(**fixed)
+    except TypeError as error:
+        raise SettingsError(f"{place}: a setting is of the wrong kind: {error}") from error
+
+
+def _filled(text: str, words: Mapping[str, str], place: str) -> str:
+    for name, value in words.items():
+        text = text.replace(f"{{{name}}}", value)
+    if "{" in text:
+        raise SettingsError(
+            f"{place}: {text!r} has a place that is not known: there are "
+            f"{', '.join(f'{{{name}}}' for name in words)}"
+        )
+    return text
+
+
+def _texts(value: object, what: str) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(one, str) for one in texts):
+        raise SettingsError(f"{what} must be a text or a list of texts, not {value!r}")
+    if not texts:
+        raise SettingsError(f"{what} is empty")
+    return tuple(texts)
+
+
+def _beside(name: str, path: Path) -> str:
+    """A file that lies beside the plan, or the name as it is (of a data set, of a model)."""
+    there = path.parent / name
+    return str(there) if there.exists() else name
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], place: str) -> None:
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it may have {', '.join(known)}"
+            raise SettingsError(f"{place} has {name!r}, which is not known; {hint}")

@@ -1,0 +1,276 @@
+"""Trains an adapter with transformers' Trainer, and goes on where a killed run stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from tqdm.auto import tqdm
+from transformers.trainer_utils import SaveStrategy
+
+from ..errors import TrainingError
+from ..objectives.example import collate
+from .adapter import kronecker_deviation, start_adapter
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from ..models.base import Base
+    from .examples import Examples
+
+CHECKPOINT_STATE = "trainer_state.json"
+CHECKPOINTS = 20
+"""How often in a run it is written down where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A finished training: what its folder holds, and how it went.
+
+    Attributes:
+        folder: an ordinary PEFT folder, with the tokenizer and trainer_state.json.
+        losses: of every step; where a run stopped early, of every step until then.
+        validation: the losses on validation data, by step; empty without any.
+        resumed_at: the step that it went on from, or None.
+        trained_share: of the base's parameters, how many the adapter has.
+        deviation: how a Kronecker adapter differs from the paper's, or None.
+    """
+
+    folder: Path
+    losses: tuple[float, ...]
+    validation: dict[int, float]
+    resumed_at: int | None
+    trained_share: float
+    deviation: str | None
+
+    @property
+    def first_loss(self) -> float:
+        """The mean loss of the first tenth of the steps."""
+        return _mean(self.losses[: _tenth(self.losses)])
+
+    @property
+    def last_loss(self) -> float:
+        """The mean loss of the last tenth of the steps."""
+        return _mean(self.losses[-_tenth(self.losses) :])
+
+
+def fit(
+    base: Base,
+    examples: Examples,
+    folder: Path,
+    settings: Settings,
+    *,
+    validation: Examples | None = None,
+    tensorboard: Path | None = None,
+    progress: str | None = None,
+) -> Fit:
+    """Train a fresh adapter on examples, and save it in a folder.
+
+    Checkpoints lie in the folder while it trains. Where some are there already, of the same run,
+    training goes on from the last whole one, and on a CPU ends with the same bits as without a
+    break: order of the data, random state, optimizer and losses are restored. The base gets its own
+    layers back, unchanged.
+
+    Args:
+        validation: examples whose loss is measured now and then.
+        tensorboard: folder for a log that TensorBoard shows.
+        progress: what to call the run in a progress bar; None shows none.
+
+    Raises:
+        ModelError, SettingsError: no such adapter on this base.
+        TrainingError: out of memory, or a loss that is not a number.
+    """
+    adapter = start_adapter(base, settings)
+    deviation = kronecker_deviation(adapter)
+    trained, everything = adapter.get_nb_trainable_parameters()
+    checkpoint = last_checkpoint(folder)
+    try:
+        trainer = _trainer(base, adapter, examples, folder, settings, validation, tensorboard)
+        trainer.add_callback(_Watch(progress, checkpoint))
+        with _failures_in_words(settings):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        # Not trainer.save_model: it adds a pickle. Embeddings are never trained here, and to find
+        # that out by itself peft would ask the Hub for the base's configuration.
+        adapter.save_pretrained(str(folder), save_embedding_layers=False)
+        base.tokenizer.save_pretrained(str(folder))
+        trainer.save_state()
+        log = trainer.state.log_history
+    finally:
+        _take_off(adapter)
+    return Fit(
+        folder=folder,
+        losses=tuple(entry["loss"] for entry in log if "loss" in entry),
+        validation={entry["step"]: entry["eval_loss"] for entry in log if "eval_loss" in entry},
+        resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+        trained_share=trained / (everything - trained),
+        deviation=deviation,
+    )
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the last whole checkpoint in a folder: its state is what a checkpoint writes last."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    for path in reversed(found):
+        try:
+            json.loads((path / CHECKPOINT_STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return path
+    return None
+
+
+class _QuietTrainer(transformers.Trainer):  # type: ignore[misc]
+    """A Trainer that reads examples in their order and saves checkpoints without asking the Hub."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        self.model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
+
+
+def _trainer(
+    base: Base,
+    adapter: PeftModel,
+    examples: Examples,
+    folder: Path,
+    settings: Settings,
+    validation: Examples | None,
+    tensorboard: Path | None,
+) -> transformers.Trainer:
+    collator = partial(
+        collate, padding=base.tokenizer.pad_token_id, encoder_decoder=base.encoder_decoder
+    )
+    trainer = _QuietTrainer(
+        model=adapter,
+        args=_arguments(base, folder, settings, validation is not None, tensorboard),
+        train_dataset=examples,
+        eval_dataset=validation,
+        data_collator=collator,
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    if validation is not None and settings.patience is not None:
+        trainer.add_callback(transformers.EarlyStoppingCallback(settings.patience))
+    return trainer
+
+
+def _arguments(
+    base: Base, folder: Path, settings: Settings, validates: bool, tensorboard: Path | None
+) -> transformers.TrainingArguments:
+    on_cpu = base.device.type == "cpu"
+    every = settings.validate_every or max(1, settings.steps // 10)
+    # The best checkpoint can only be kept if there is one of every validation.
+    keeps_best = validates and settings.patience is not None
+    return transformers.TrainingArguments(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        train_sampling_strategy="sequential",
+        use_cpu=on_cpu,
+        bf16=_wants_bf16(base),
+        # Every step's loss, so that a run that went on has the same as one that did not stop.
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if validates else "no",
+        eval_steps=every if validates else None,
+        prediction_loss_only=True,
+        save_strategy=SaveStrategy.STEPS,
+        save_steps=every if keeps_best else max(1, settings.steps // CHECKPOINTS),
+        save_total_limit=2,
+        load_best_model_at_end=keeps_best,
+        label_names=["labels"],
+        report_to="tensorboard" if tensorboard else "none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=not on_cpu,
+    )
+
+
+def _wants_bf16(base: Base) -> bool:
+    """Where a GPU can: faster, in half the memory; a CPU without its instructions is slower."""
+    if base.device.type != "cuda" or not torch.cuda.is_bf16_supported():
+        return False
+    return bool(base.model.dtype == torch.bfloat16)
+
+
+class _Watch(transformers.TrainerCallback):  # type: ignore[misc]
+    """Stops at a loss that is no number, and shows how far a run is, if asked to, on a terminal."""
+
+    def __init__(self, title: str | None, checkpoint: Path | None) -> None:
+        self._title = title
+        self._checkpoint = checkpoint
+        self._bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Show an empty bar, or one that is as full as the checkpoint."""
+        if self._title is not None:
+            self._bar = tqdm(
+                desc=self._title, total=state.max_steps, initial=state.global_step, unit="step"
+            )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+        """Look at a step's loss."""
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss of step {state.global_step} is {loss}: lower --learning-rate, or train "
+                "in --dtype float32"
+            )
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+@contextmanager
+def _failures_in_words(settings: Settings) -> Iterator[None]:
+    """Turn an accelerator's or this machine's lack of memory into words."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error).lower()
+        lacks = "out of memory" in text or "can't allocate memory" in text
+        if not lacks and not isinstance(error, MemoryError):
+            raise
+        raise TrainingError(
+            f"out of memory: lower --batch-size (it is {settings.batch_size}; raise --accumulation "
+            f"as much, and the result stays nearly the same), then --max-length (it is "
+            f"{settings.max_length}), or load the base in --dtype bfloat16"
+        ) from error
+
+
+def _take_off(adapter: PeftModel) -> None:
+    """Give the base its own layers back; what only put tokens before the input changed none."""
+    unload = getattr(adapter.base_model, "unload", None)
+    if unload is not None:
+        unload()
+
+
+def show_progress(title: str) -> str | None:
+    """Return a title for a progress bar where somebody looks at it: on a terminal."""
+    return title if sys.stderr.isatty() else None
+
+
+def _tenth(losses: tuple[float, ...]) -> int:
+    return max(1, len(losses) // 10)
+
+
+def _mean(losses: tuple[float, ...]) -> float:
+    return sum(losses) / len(losses)
