@@ -124,6 +124,8 @@ class Session:
 
     def _unwrap(self) -> None:
         """Give the base its own modules and biases back, whatever peft put in their places."""
+        if not self._modules:
+            return
         for parent, name, child in self._modules:
             setattr(parent, name, child)
         with torch.no_grad():

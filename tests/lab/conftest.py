@@ -1,11 +1,20 @@
-"""One thread for models this small: with more, they only wait for each other."""
+"""A catalogue of tiny adapters; one thread, for with more they only wait for each other."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
+from isogloss.cli.main import main
+from isogloss.hub import AdapterHub
+from isogloss.lab.tiny import byte_tokenizer, tiny_llama
+from peft import LoraConfig, get_peft_model
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +23,75 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A catalogue of random adapters for the tiny Llama, and that Llama in a folder."""
+
+    home: Path
+    base: Path
+
+
+@pytest.fixture(scope="session")
+def stocked_vectors(tmp_path_factory: pytest.TempPathFactory) -> Vectors:
+    """What `vectors` is a copy of: xlsum-en, lm-en and lm-pt, of rank 2 and one initialisation."""
+    folder = tmp_path_factory.mktemp("vectors")
+    base = folder / "tiny"
+    tiny_llama().save_pretrained(base)
+    byte_tokenizer().save_pretrained(base)
+    with AdapterHub.init(folder / "home") as hub:
+        for number, (name, kind) in enumerate(
+            (("xlsum-en", "task"), ("lm-en", "lm"), ("lm-pt", "lm"))
+        ):
+            place = save_random_lora(folder / name, seed=number)
+            hub.add(
+                place,
+                name=name,
+                kind=kind,
+                language=name.rpartition("-")[2],
+                task="xlsum" if kind == "task" else None,
+                base=str(base),
+            )
+    return Vectors(folder / "home", base)
+
+
+@pytest.fixture
+def vectors(stocked_vectors: Vectors, tmp_path: Path) -> Vectors:
+    """A catalogue to write into, at the place where commands look for it."""
+    home = tmp_path / "isogloss-home"
+    shutil.copytree(stocked_vectors.home, home)
+    return Vectors(home, stocked_vectors.base)
+
+
+def save_random_lora(folder: Path, *, seed: int, rank: int = 2) -> Path:
+    """Save a LoRA adapter for the tiny Llama whose B is random and whose A is everybody's."""
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules=["q_proj", "v_proj"]
+    )
+    torch.manual_seed(0)
+    model = get_peft_model(tiny_llama(), config)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter += 0.3 * torch.randn_like(parameter)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+class Invoke(Protocol):
+    def __call__(self, *arguments: str | Path, code: int = 0) -> Result: ...
+
+
+@pytest.fixture
+def invoke() -> Invoke:
+    """Run a command in this process, and see to it that it ends with the expected code."""
+    runner = CliRunner()
+
+    def run(*arguments: str | Path, code: int = 0) -> Result:
+        result = runner.invoke(main, list(map(str, arguments)), catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
