@@ -325,7 +325,7 @@ def task(
 
 def _taken_apart(given: dict[str, Any]) -> tuple[bool, Any, TrainingSettings, dict[str, Any]]:
     """The options as they belong together: output, base model, settings, and the rest."""
-    from ..lab.training.run import choose_base
+    from ..lab.training.request import choose_base
     from ..lab.training.settings import Settings as TrainingSettings
 
     if given.get("prompt") is not None:

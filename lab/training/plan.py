@@ -37,7 +37,8 @@ from typing import TYPE_CHECKING, Any
 from ...hub import AdapterHub
 from ..data.fields import Fields
 from ..errors import SettingsError
-from .run import BaseChoice, Run, Trained, carry_out, choose_base, describe_run, find_finished
+from .request import BaseChoice, Run, choose_base, describe_run
+from .run import Trained, carry_out, find_finished
 from .settings import NAMES, Settings
 
 if TYPE_CHECKING:

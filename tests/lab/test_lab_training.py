@@ -17,7 +17,8 @@ from isogloss.lab.data.source import fingerprint, shipped
 from isogloss.lab.models.base import Base, load_base
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
 from isogloss.lab.training.adapter import start_adapter
-from isogloss.lab.training.run import choose_base, train_lm, train_task
+from isogloss.lab.training.request import choose_base
+from isogloss.lab.training.run import train_lm, train_task
 from isogloss.lab.training.settings import Settings
 from peft import PeftModel
 from safetensors.torch import load_file
