@@ -10,6 +10,14 @@ _DARE: Final = "Yu et al. 2023, Language Models are Super Mario, arXiv:2311.0309
 _BREADCRUMBS: Final = "Davari and Belilovsky 2023, Model Breadcrumbs, arXiv:2312.06795"
 _SLERP: Final = "Shoemake 1985, Animating Rotation with Quaternion Curves, SIGGRAPH"
 _MODEL_STOCK: Final = "Jang et al. 2024, Model Stock, arXiv:2403.19522"
+_ECKART_YOUNG: Final = (
+    "Eckart and Young 1936, Psychometrika 1; LoKr: Van Loan and Pitsianis 1993, Approximation with "
+    "Kronecker Products"
+)
+_CORE: Final = (
+    "Panariello et al. 2025, Accurate and Efficient Low-Rank Model Merging in Core Space, "
+    "arXiv:2509.17786; isotropic: Marczak et al. 2025, arXiv:2502.04959"
+)
 
 _SHARE: Final = Range(Fraction(0), Fraction(1), low_is_open=True)
 _UNIT: Final = Range(Fraction(0), Fraction(1))
@@ -21,6 +29,7 @@ _ITEMS: Final = FunctionParameter("x", "items", variadic=True)
 _DENSITY: Final = FunctionParameter("density", "scalar", range=_SHARE)
 _SEED: Final = FunctionParameter("seed", "integer", required=False, default="0", range=_NATURAL)
 _RANK: Final = FunctionParameter("rank", "integer", required=False, range=_POSITIVE)
+_ENERGY: Final = FunctionParameter("energy", "scalar", required=False, range=_SHARE)
 
 _EACH: Final = "each tensor of the adapters, A and B apart; ranks and scalings stay"
 _TRUE: Final = "the true update of each module, brought to rank= by truncation"
@@ -68,6 +77,56 @@ NONLINEAR: Final[tuple[Function, ...]] = (
         works_on="values",
         elementwise=_EACH,
         exact=_TRUE,
+    ),
+    Function(
+        name="truncate",
+        parameters=(_X, _RANK, _ENERGY),
+        result="adapter",
+        formula="the update of that rank, or of the least that keeps that share of the sum of "
+        "squared singular values, nearest to x in the Frobenius norm; of LoKr the nearest "
+        "kron(W1, W2), W2 of that rank",
+        citation=_ECKART_YOUNG,
+        summary="Brings the true update to a lower rank with the least error, which is reported; "
+        "of LoKr it gives LoKr, else LoRA.",
+        one_of=("rank", "energy"),
+        at_most_one=("rank", "energy"),
+        works_on="updates",
+    ),
+    Function(
+        name="lora",
+        parameters=(
+            _X,
+            _RANK,
+            _ENERGY,
+            FunctionParameter("pad", "word", required=False, choices=("vllm",)),
+        ),
+        result="adapter",
+        formula="B A nearest to x in the Frobenius norm; without rank= and energy= equal to x: "
+        "kron(W1, B A) = kron(I, B) kron(W1, A), (B A) o (D C) = (B * D)(A * C)",
+        citation=_ECKART_YOUNG,
+        summary="Turns an adapter of any type that has updates into LoRA; pad=vllm widens it with "
+        "zeros to a rank that vLLM serves (8, 16, 32, 64, 128, 256, 320, 512).",
+        at_most_one=("rank", "energy"),
+        works_on="updates",
+    ),
+    Function(
+        name="core",
+        parameters=(
+            _ITEMS,
+            FunctionParameter(
+                "method", "word", required=False, default="ties", choices=("ties", "isotropic")
+            ),
+            FunctionParameter("density", "scalar", required=False, default="0.2", range=_SHARE),
+            _RANK,
+        ),
+        result="adapter",
+        formula="U M V^T, for U and V^T the singular vectors of all B side by side and of all A on "
+        "top of each other, and M the cores U^T x_i V merged by ties(..., density), or their sum "
+        "with all singular values made equal to their mean (isotropic)",
+        citation=_CORE,
+        summary="Merges true updates in the small space that they share.",
+        works_on="updates",
+        is_symmetric=True,
     ),
 )
 """These functions, in the order in which they are listed."""

@@ -73,7 +73,7 @@ class Function:
         citation: where it comes from.
         summary: one sentence for people.
         one_of: names of parameters of which a call must give at least one.
-        only_one: whether it must give exactly one of these.
+        at_most_one: names of parameters of which a call may give only one.
         works_on: None for a linear function. "values": under `elementwise` it works on each tensor
             of the adapters, under `exact` on the true update of each module. "updates": it always
             works on true updates.
@@ -89,7 +89,7 @@ class Function:
     citation: str
     summary: str
     one_of: tuple[str, ...] = ()
-    only_one: bool = False
+    at_most_one: tuple[str, ...] = ()
     works_on: Domain | None = None
     elementwise: str = ""
     exact: str = ""

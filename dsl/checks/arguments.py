@@ -30,8 +30,8 @@ def bind_arguments(call: Call, function: Function) -> dict[str, tuple[Expression
     if function.one_of and not any(name in bound for name in function.one_of):
         wanted = " nor ".join(quoted(name) for name in function.one_of)
         raise _error(f"{function.name} is given neither {wanted}", call.span, function)
-    given = [name for name in function.one_of if name in bound]
-    if function.only_one and len(given) > 1:
+    given = [name for name in function.at_most_one if name in bound]
+    if len(given) > 1:
         shown = " and ".join(map(quoted, given))
         message = f"{function.name} is given both {shown}: one of them decides"
         raise _error(message, call.span, function)

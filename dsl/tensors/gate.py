@@ -29,11 +29,27 @@ def admit(operands: Sequence[Operand]) -> tuple[Algebra, tuple[str, ...]]:
         IncompatibleError: they may not.
     """
     algebra = _algebra(operands)
-    warnings = [*_check_base(operands), *_check_revision(operands)]
-    _check_rest(operands)
+    warnings = admit_updates(operands)
     for operand in operands:
         algebra.refuse(operand)
-    return algebra, tuple(warnings)
+    return algebra, warnings
+
+
+def admit_updates(operands: Sequence[Operand]) -> tuple[str, ...]:
+    """Check that the updates of adapters may be composed; their PEFT types may differ.
+
+    Args:
+        operands: at least one; messages name them by their labels.
+
+    Returns:
+        Warnings about what could not be checked.
+
+    Raises:
+        IncompatibleError: they may not.
+    """
+    warnings = [*_check_base(operands), *_check_revision(operands)]
+    _check_rest(operands)
+    return tuple(warnings)
 
 
 def _algebra(operands: Sequence[Operand]) -> Algebra:

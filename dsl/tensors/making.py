@@ -79,10 +79,10 @@ def _made(makings: Makings, folder: Path) -> Ready:
     for foreseen in makings.steps:
         step: Step = foresee(foreseen.derived, adapters)
         path = folder / f"{step.derived.digest}.safetensors"
-        report = step.carry_out(path)
+        config, report = step.carry_out(path)
         if report is not None:
             reports.append(report)
-        operand = replace(step.adapter.operand, path=path, is_there=True)
+        operand = replace(step.adapter.operand, path=path, config=config, is_there=True)
         adapters[step.derived] = replace(step.adapter, operand=operand, header=read_header(path))
     return Ready(assemble(makings.plan, adapters, makings.dtype), tuple(reports))
 

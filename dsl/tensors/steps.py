@@ -6,14 +6,18 @@ an adapter like any other. What a step will need is known from headers, before a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..functions import FUNCTION_BY_NAME
 from ..meaning.plan import Atom, Derived, Plan
-from .blueprint import Adapter
+from ..merging import Place
+from .blueprint import DTYPES, Adapter, Operand
+from .tensorfile import header_bytes, parse_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,11 @@ class Step(Protocol):
     @property
     def is_dense(self) -> bool: ...  # noqa: D102
 
-    def carry_out(self, path: Path) -> Report | None:
-        """Write the adapter's weights, and say what was lost where anything can be.
+    def carry_out(self, path: Path) -> tuple[Mapping[str, Any], Report | None]:
+        """Write the adapter's weights.
+
+        Returns:
+            The adapter's configuration, and what was lost where anything can be.
 
         Raises:
             WeightsError: a source is damaged, or the result would not be finite.
@@ -122,15 +129,68 @@ def foresee(derived: Derived, adapters: Mapping[Atom, Adapter]) -> Step:
     Raises:
         IncompatibleError, UnsupportedError: the function cannot work on these adapters.
     """
+    from .update_step import UpdateStep
     from .value_step import ValueStep
 
-    function = FUNCTION_BY_NAME[derived.function]
-    is_exact = any(name == "rank" for name, _ in derived.options)
-    if function.works_on == "values" and not is_exact:
+    is_exact = "rank" in dict(derived.options)
+    if FUNCTION_BY_NAME[derived.function].works_on == "values" and not is_exact:
         return ValueStep.foreseen(derived, adapters)
-    raise NotImplementedError
+    return UpdateStep.foreseen(derived, adapters)
 
 
-def operand_labels(adapters: Sequence[Adapter]) -> str:
-    """Adapters as messages list them."""
-    return ", ".join(adapter.operand.label for adapter in adapters)
+def foreseen_adapter(
+    derived: Derived,
+    adapters: Mapping[Atom, Adapter],
+    *,
+    config: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    tokenizer_digest: str | None,
+) -> Adapter:
+    """What is derived, as the adapter that it will be.
+
+    Args:
+        derived: what will be made.
+        adapters: of the atoms in it.
+        config: its adapter_config.
+        shapes: of its tensors, all float32, by name.
+        tokenizer_digest: that of its operands.
+    """
+    beginning = header_bytes((name, "F32", shape) for name, shape in shapes.items())
+    size = len(beginning) + 4 * sum(prod(shape) for shape in shapes.values())
+    operand = Operand(
+        key=derived,
+        label=derived.spelled(lambda key: adapters[key].operand.label),
+        path=Path(f"{derived.digest}.safetensors"),
+        config=config,
+        tokenizer_digest=tokenizer_digest,
+        is_there=False,
+    )
+    atoms = {atom for plan in derived.operands for atom in plan.atoms}
+    dtypes = {dtype for atom in atoms for dtype in _dtypes(adapters[atom])}
+    header = parse_header(beginning[8:], size, operand.path)
+    return Adapter(operand, header, dtypes.pop() if len(dtypes) == 1 else "float32")
+
+
+def _dtypes(adapter: Adapter) -> set[str]:
+    names = {stored: name for name, stored in DTYPES.items()}
+    if adapter.dtype is not None:
+        return {adapter.dtype}
+    return {names.get(entry.dtype, "float32") for entry in adapter.header.entries}
+
+
+def tokenizer_of(operands: Iterable[Operand]) -> str | None:
+    """The tokenizer of adapters that have one and the same, as far as it is known."""
+    known = {operand.tokenizer_digest for operand in operands} - {None}
+    return known.pop() if len(known) == 1 else None
+
+
+def place_of(derived: Derived, tensor: str = "") -> Place:
+    """What a merge method must know of its operands."""
+    return Place(
+        tensor,
+        tuple(operand.digest for operand in derived.operands),
+        tuple(
+            sum((term.coefficient for term in operand.terms), Fraction(0))
+            for operand in derived.operands
+        ),
+    )

@@ -20,16 +20,17 @@ from ..algebra.interface import ComposedTensor, Operand, Summand
 from ..errors import IncompatibleError, WeightsError, quoted
 from ..functions import FUNCTION_BY_NAME
 from ..meaning.plan import AdapterKey, Atom, Derived, Plan, Term
-from ..merging import MERGES, Merge, Place
+from ..merging import MERGES, Merge
 from .blueprint import Adapter, Blueprint, assemble
 from .execute import execute
 from .gate import admit
-from .steps import Report
+from .steps import Report, foreseen_adapter, place_of, tokenizer_of
 from .tensorfile import Header, header_bytes, parse_header
 
 _REPLACING_TYPES: Final = frozenset({"LN_TUNING", "TRAINABLE_TOKENS"})
 _BATCH_BYTES: Final = 8 << 20
-_READING_BYTES: Final = 32 << 20
+READING_BYTES: Final = 32 << 20
+"""What reading the values of sums takes at the most, beside the values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,61 +80,54 @@ class ValueStep:
             _operand(number, plan, part, adapters)
             for number, (plan, part) in enumerate(zip(derived.operands, parts, strict=True))
         ]
-        config, jobs = _mean(derived, operands, [_header(part) for part in parts])
-        names = [(job.name, "F32", job.shape) for job in jobs]
-        beginning = header_bytes(names)
-        size = len(beginning) + 4 * sum(job.elements for job in jobs)
+        config, jobs = _mean(derived, operands, [header_of(part) for part in parts])
+        shapes = {job.name: job.shape for job in jobs}
         largest = max(jobs, key=lambda job: job.elements)
-        label = derived.spelled(lambda key: adapters[key].operand.label)
-        tokenizers = {operand.tokenizer_digest for operand in operands} - {None}
-        operand = Operand(
-            key=derived,
-            label=label,
-            path=Path(f"{derived.digest}.safetensors"),
+        adapter = foreseen_adapter(
+            derived,
+            adapters,
             config=config,
-            tokenizer_digest=tokenizers.pop() if len(tokenizers) == 1 else None,
-            is_there=False,
+            shapes=shapes,
+            tokenizer_digest=tokenizer_of(operands),
         )
-        header = parse_header(beginning[8:], size, operand.path)
         return cls(
             derived=derived,
-            adapter=Adapter(operand, header, _natural_dtype(derived.operands, adapters)),
+            adapter=adapter,
             memory_bytes=_memory_bytes(merge, len(parts), largest.elements),
-            disk_bytes=size,
+            disk_bytes=adapter.header.size_bytes,
             largest=largest.name,
             tolerance=merge.tolerance,
             jobs=jobs,
             parts=parts,
         )
 
-    def carry_out(self, path: Path) -> Report | None:
+    def carry_out(self, path: Path) -> tuple[Mapping[str, Any], Report | None]:
         """Write the adapter's weights, some tensors at a time; nothing is lost.
+
+        Returns:
+            The adapter's configuration.
 
         Raises:
             WeightsError: a source is damaged, or a value would not be finite.
             IncompatibleError: tensors that must be the same in all adapters are not.
         """
         merge, options = MERGES[self.derived.function], dict(self.derived.options)
-        operands = self.derived.operands
-        digests = tuple(operand.digest for operand in operands)
-        weights = tuple(
-            sum((term.coefficient for term in operand.terms), Fraction(0)) for operand in operands
-        )
         with path.open("wb") as file:
             file.write(header_bytes((job.name, "F32", job.shape) for job in self.jobs))
             for batch in self._batches():
-                values = [_values(part, [job.name for job in batch]) for part in self.parts]
+                names = [job.name for job in batch]
+                values = [composed_values(part, names) for part in self.parts]
                 for job in batch:
-                    place = Place(job.name, digests, weights)
+                    place = place_of(self.derived, job.name)
                     tensors = [_taken(job, values[n], n) for n in range(len(values))]
                     result = (
                         self._shared(job, tensors)
                         if job.is_shared
                         else merge.compute(tensors, options, place).add_(job.origin)
                     )
-                    _require_finite(result, job.name, self.adapter.operand)
+                    require_finite(result, job.name, self.adapter.operand)
                     file.write(result.contiguous().numpy().data)
-        return None
+        return self.adapter.operand.config, None
 
     def _batches(self) -> Iterator[list[_Job]]:
         """Tensors that are read together: many small ones, or one large one."""
@@ -161,19 +155,18 @@ class ValueStep:
 
 def _operand(number: int, plan: Plan, part: Blueprint, adapters: Mapping[Atom, Adapter]) -> Operand:
     """An operand of the function as if it were an adapter with a file of its own."""
-    leaves = [adapters[key].operand.tokenizer_digest for key in plan.adapters]
-    tokenizers = set(leaves) - {None}
     return Operand(
         key=AdapterKey("", str(number)),
         label=plan.spelled(lambda key: adapters[key].operand.label),
         path=Path(f"operand {number}"),
         config=part.config,
-        tokenizer_digest=tokenizers.pop() if len(tokenizers) == 1 else None,
+        tokenizer_digest=tokenizer_of(adapters[atom].operand for atom in plan.atoms),
         is_there=False,
     )
 
 
-def _header(part: Blueprint) -> Header:
+def header_of(part: Blueprint) -> Header:
+    """The header of what a blueprint makes."""
     return parse_header(part.header()[8:], part.size_bytes, Path("an operand"))
 
 
@@ -233,20 +226,18 @@ def _require_no_replaced(derived: Derived, operand: Operand, config: Mapping[str
     )
 
 
-def _natural_dtype(plans: Sequence[Plan], adapters: Mapping[Atom, Adapter]) -> str:
-    """The dtype that holds the values of all operands."""
-    found = {assemble(plan, adapters, None).dtype for plan in plans}
-    return found.pop() if len(found) == 1 else "float32"
-
-
 def _memory_bytes(merge: Merge, count: int, elements: int) -> int:
     """All operands' values of the largest tensor (or of many small ones), and the method's own."""
     read = max(_BATCH_BYTES, 4 * elements * count)
-    return read + _READING_BYTES + int(4 * elements * (count + merge.held))
+    return read + READING_BYTES + int(4 * elements * (count + merge.held))
 
 
-def _values(part: Blueprint, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Some tensors of an operand, in float32."""
+def composed_values(part: Blueprint, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Some tensors of a composition in float32, by name; those that it does not have are absent.
+
+    Raises:
+        WeightsError: a source is damaged, or a value would not be finite.
+    """
     wanted = set(names)
     tensors = tuple(tensor for tensor in part.tensors if tensor.name in wanted)
     if not tensors:
@@ -261,7 +252,7 @@ def _values(part: Blueprint, names: Sequence[str]) -> dict[str, torch.Tensor]:
         data[position : position + len(block)] = block
         position += len(block)
 
-    execute(replace(part, tensors=tensors, size_bytes=size), keep, budget_bytes=_READING_BYTES)
+    execute(replace(part, tensors=tensors, size_bytes=size), keep, budget_bytes=READING_BYTES)
     return {
         entry.name: torch.frombuffer(
             data, dtype=torch.float32, count=entry.elements, offset=entry.start
@@ -278,7 +269,12 @@ def _taken(job: _Job, values: Mapping[str, torch.Tensor], number: int) -> torch.
     return tensor if job.is_shared or not job.origin else tensor - job.origin
 
 
-def _require_finite(values: torch.Tensor, name: str, operand: Operand) -> None:
+def require_finite(values: torch.Tensor, name: str, operand: Operand) -> None:
+    """Refuse a tensor with a NaN or an infinity.
+
+    Raises:
+        WeightsError: naming what would hold it.
+    """
     if not bool(torch.isfinite(values).all()):
         raise WeightsError(
             f"{operand.quoted} would hold a NaN or an infinity in tensor {quoted(name, 120)}",
