@@ -10,7 +10,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import IncompatibleError, UnsupportedError, quoted
+from ..errors import CheckError, IncompatibleError, UnsupportedError, quoted
 from .interface import Bound, Options, UpdateFunction
 from .ranks import served_rank
 from .results import LOKR, LORA, is_whole
@@ -159,8 +159,14 @@ def update_function(name: str, peft_type: str, options: Options) -> UpdateFuncti
     """The function that a call means on adapters of a PEFT type.
 
     Raises:
-        UnsupportedError: it does not go with that type or these options.
+        CheckError: two options that say the same thing differently.
+        UnsupportedError: the function does not go with that type or these options.
     """
+    if "rank" in options and "energy" in options:
+        raise CheckError(
+            f"{name}(...) is given rank= and energy=, expected at most one of them",
+            hint="truncate it twice to have both limits",
+        )
     if name != "truncate" or peft_type != "LOKR":
         return UPDATE_FUNCTIONS[name]
     if "energy" in options:
