@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..dsl.errors import DslError
-from ..dsl.meaning.catalogue import Context, label
+from ..dsl.meaning.catalogue import Candidate, Context, label
 from ..dsl.meaning.evaluate import Evaluation
 from ..dsl.meaning.lock import Lock, lock_from_json
 from ..dsl.meaning.plan import AdapterKey, Plan, Term, readable
@@ -44,7 +44,7 @@ def find_outdated(catalog: Catalog, name: str | None = None) -> list[Outdated]:
         UnknownVersionError: there is no such name. SourceError: it was not composed.
     """
     if name is None:
-        records = catalog.find(("compare", "kind", "=", "composed"))
+        records = catalog.find(("and", (("compare", "kind", "=", "composed"), ("flag", "here"))))
         records = [record for record in records if record.withdrawn is None]
     else:
         records = [catalog.get(name)]
@@ -67,7 +67,7 @@ def difference(before: Plan, after: Plan, names: Mapping[AdapterKey, str]) -> tu
 
 def renewals_of(catalog: Catalog, records: Iterable[VersionRecord]) -> tuple[Outdated, ...]:
     """The composed ones among versions that a fresh resolution would make differently."""
-    compared = (_compared(catalog, record) for record in records if record.composition)
+    compared = (_compared(catalog, one) for one in records if one.composition and one.here)
     return tuple(entry for entry in compared if entry.reasons)
 
 
@@ -124,7 +124,15 @@ def _moves(lock: Lock, evaluation: Evaluation) -> list[str]:
         moves.append(f"no longer selected: {', '.join(gone)}")
     if new:
         moves.append(f"newly selected: {', '.join(new)}")
+    awaited = [label(item) for item in evaluation.adapters.values() if not _is_here(item)]
+    if awaited:
+        listed = ", ".join(sorted(awaited))
+        moves.append(f"the weights of {listed} are not here yet, and may be the same")
     return moves or ["the expression means another sum today"]
+
+
+def _is_here(candidate: Candidate) -> bool:
+    return not isinstance(candidate, VersionRecord) or candidate.here
 
 
 def _withdrawn_parents(catalog: Catalog, record: VersionRecord) -> list[str]:

@@ -19,10 +19,9 @@ from ..awaited import Download
 from ..cards.card import RemotePlace
 from ..errors import IntegrityError, RemoteError, RemoteNotFoundError
 from ..peft_folder import WEIGHTS_NAME
-from ..provenance import Provenance
 from .client import HubClient
 from .names import split_source
-from .pull import fetched
+from .pull import fetched, said_of
 
 _FIRST_BYTES = 64 << 10
 _MOST_HEADER_BYTES = 32 << 20
@@ -36,17 +35,9 @@ def bring(catalog: Catalog, blobs: BlobStore, client: HubClient, record: Version
         RefusedSourceError, SourceError, IntegrityError, WeightsError: what came is not taken.
     """
     repo, commit = _place(client, record)
-    composed = record.composition is not None
-    said = Provenance(
-        kind=None if composed else record.kind,
-        languages=record.languages_given or None,
-        task=record.task,
-        name=record.name,
-        license=record.license,
-    )
     with _naming(record), fetched(client, repo, commit) as folder:
         place = RemotePlace(str(record.source), commit)
-        added = add_folder(catalog, blobs, folder, said, place)
+        added = add_folder(catalog, blobs, folder, said_of(record), place)
     if added.version.version != record.version:
         raise IntegrityError(
             f"what {repo} holds at commit {commit[:12]} is not what {record.label} was catalogued "

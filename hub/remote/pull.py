@@ -47,11 +47,15 @@ def pull(
         raise SourceError(f"'{name}' cannot be a name in the catalogue; give another with --name")
     if reference.revision and is_commit(reference.revision) and _is_plain(said):
         known = _known(catalog, client, reference.repo, reference.revision, name)
-        if known is not None:
+        if known is not None and known.here:
             return Added(known, created=False)
     commit = client.head(reference.repo, reference.revision)
     if commit is None:
         raise RemoteNotFoundError(f"{reference.repo} is empty")
+    if _is_plain(said):
+        known = _known(catalog, client, reference.repo, commit, name)
+        if known is not None and not known.here:
+            said = said_of(known)
     with fetched(client, reference.repo, commit) as folder:
         place = RemotePlace(source_url(client.endpoint, reference.repo), commit)
         return add_folder(catalog, blobs, folder, replace(said, name=name), place)
@@ -72,6 +76,17 @@ def fetched(client: HubClient, repo: str, commit: str) -> Iterator[Path]:
             if name in tree:
                 _fetch(client, repo, commit, tree[name], Path(folder))
         yield Path(folder)
+
+
+def said_of(record: VersionRecord) -> Provenance:
+    """What was said of a version when it was imported, to be said of its weights again."""
+    return Provenance(
+        kind=None if record.composition else record.kind,
+        languages=record.languages_given or None,
+        task=record.task,
+        name=record.name,
+        license=record.license,
+    )
 
 
 def _fetch(client: HubClient, repo: str, commit: str, remote: RemoteFile, folder: Path) -> None:

@@ -206,6 +206,55 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyHu
         yield faulty
 
 
+@dataclass(frozen=True)
+class Offering:
+    """A hub that offers adapters, and the catalogue that they were published from."""
+
+    local: AdapterHub
+    remote: FaultyHub
+    client: HubClient
+
+
+@pytest.fixture(scope="module")
+def offering(
+    tmp_path_factory: pytest.TempPathFactory, write_lora_into: Callable[..., Path]
+) -> Iterator[Offering]:
+    """Three adapters and a composition of theirs, published once under acme."""
+    from isogloss.hub.remote.client import HubClient
+
+    path = tmp_path_factory.mktemp("offering")
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        AdapterHub.init(path / "home") as local,
+        AdapterHub.init(path / "remote-home") as served,
+        faulty_hub(served) as remote,
+    ):
+        patched.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        client = HubClient(remote.url, remote.token, pause=lambda seconds: None)
+        for seed, (kind, language) in enumerate((("task", "en"), ("lm", "pt"), ("lm", "en"))):
+            folder = write_lora_into(path, f"{kind}-{language}", seed)
+            task = "xlsum" if kind == "task" else None
+            local.add(folder, kind=kind, language=language, task=task, license="apache-2.0")
+        for name in ("xlsum-en", "lm-pt", "lm-en"):
+            local.publish(name, f"acme/{name}", client=client)
+        local.compose("0.5*task[en] + 0.5*lm[pt]", name="mix", result_language="pt")
+        local.publish("mix", "acme/mix", client=client)
+        yield Offering(local, remote, client)
+
+
+@pytest.fixture
+def offered(offering: Offering, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offering]:
+    """The same hub as the usual one; what a test changes there is under ann."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", offering.remote.url)
+    monkeypatch.setenv("HF_TOKEN", offering.remote.token)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    offering.remote.forget()
+    yield offering
+    offering.remote.forget()
+
+
 @pytest.fixture
 def client(remote: FaultyHub) -> HubClient:
     """A client of that hub with the right to write, which does not wait between its tries."""
