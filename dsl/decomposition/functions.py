@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .updates import Update
 
 _FLOAT64_BYTES: Final = 8
+# What rows of an update take while they are made.
+_BLOCK_BYTES: Final = 64 << 20
 
 
 def _limits(options: Options) -> dict[str, Any]:
@@ -42,6 +44,8 @@ def _truncated_rank(options: Options, bounds: Sequence[Bound]) -> int:
 
 def _truncation_bytes(options: Options, bounds: Sequence[Bound]) -> int:
     """The factors or the matrix, their triangles, and the decomposition of a small core."""
+    from .krylov import bytes_needed
+
     (bound,) = bounds
     sides = bound.rows + bound.columns
     rank = _truncated_rank(options, bounds)
@@ -49,8 +53,11 @@ def _truncation_bytes(options: Options, bounds: Sequence[Bound]) -> int:
         first, second = bound.halves
         halves = sum(rows * columns for rows, columns in (first, second))
         return _FLOAT64_BYTES * (8 * halves + 5 * sides * rank + 6 * rank**2)
+    elements = bound.rows * bound.columns
+    if bound.is_dense and "rank" in options:
+        return 4 * elements + _BLOCK_BYTES + bytes_needed(bound.rows, bound.columns, rank)
     inner = min(bound.rank, bound.rows, bound.columns)
-    whole = 3 * bound.rows * bound.columns if bound.is_dense else 3 * sides * inner
+    whole = 3 * elements if bound.is_dense else 3 * sides * inner
     return _FLOAT64_BYTES * (whole + 10 * inner**2 + 3 * sides * rank)
 
 

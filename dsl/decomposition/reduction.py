@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from .krylov import nearest_to_matrix
 from .truncation import Truncation, truncate_factors
 from .updates import Dense, Kronecker, Update
 
@@ -30,6 +31,8 @@ def nearest_low_rank(
     (weight, term), *others = update.terms
     if isinstance(term, Kronecker) and not others:
         return _of_kronecker(weight, term, rank, energy)
+    if rank is not None and energy is None and not update.is_narrow:
+        return nearest_to_matrix(_whole(update), rank)
     found = update.factors() if update.is_narrow else Dense(update.dense()).factors()
     return truncate_factors(found.b, found.a, rank=rank, energy=energy)
 
@@ -39,6 +42,16 @@ def exact_factors(update: Update) -> Truncation:
     found = update.factors()
     square = float(((found.b.T @ found.b) * (found.a @ found.a.T)).sum())
     return Truncation(found.b.float(), found.a.float(), (), 0.0, max(0.0, square) ** 0.5)
+
+
+def _whole(update: Update) -> torch.Tensor:
+    """All elements in float32, made some rows at a time."""
+    values = torch.empty(update.shape, dtype=torch.float32)
+    row = 0
+    for block in update.blocks():
+        values[row : row + len(block)] = block
+        row += len(block)
+    return values
 
 
 def _of_kronecker(

@@ -113,6 +113,18 @@ def test_the_nearest_low_rank_is_that_of_the_dense_svd(name: str, limit: dict[st
     assert found.norm == pytest.approx(float(dense.norm()), rel=1e-6)
 
 
+def test_a_large_sum_of_kronecker_products_comes_near_the_best() -> None:
+    halves = [(matrix(20, 18), matrix(15, 16)), (matrix(20, 18), matrix(15, 16))]
+    update = Update(tuple((1.0, Kronecker(*both)) for both in halves))
+    assert update.shape == (300, 288) and not update.is_narrow
+    found = nearest_low_rank(update, rank=4)
+    values = torch.linalg.svdvals(update.dense())
+    best = float((values[4:].square().sum() / values.square().sum()).sqrt())
+    assert found.relative_error == pytest.approx(best, rel=1e-5)
+    error = (update.dense() - (found.b @ found.a).double()).norm() / update.dense().norm()
+    assert float(error) == pytest.approx(best, rel=1e-5)
+
+
 def test_the_forms_of_peft_types() -> None:
     a, b = torch.randn(4, 3, 2), torch.randn(6, 2, 1)
     updates = FORMS["lora"]({"a": a, "b": b}, 0.5, 2)
