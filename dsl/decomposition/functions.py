@@ -49,16 +49,19 @@ def _truncation_bytes(options: Options, bounds: Sequence[Bound]) -> int:
     (bound,) = bounds
     sides = bound.rows + bound.columns
     rank = _truncated_rank(options, bounds)
-    if bound.halves is not None:
-        first, second = bound.halves
-        halves = sum(rows * columns for rows, columns in (first, second))
-        return _FLOAT64_BYTES * (8 * halves + 5 * sides * rank + 6 * rank**2)
+    if bound.is_kronecker:
+        return _FLOAT64_BYTES * (8 * _halves(bound) + 5 * sides * rank + 6 * rank**2)
     elements = bound.rows * bound.columns
     if bound.is_dense and "rank" in options:
         return 4 * elements + _BLOCK_BYTES + bytes_needed(bound.rows, bound.columns, rank)
     inner = min(bound.rank, bound.rows, bound.columns)
     whole = 3 * elements if bound.is_dense else 3 * sides * inner
     return _FLOAT64_BYTES * (whole + 10 * inner**2 + 3 * sides * rank)
+
+
+def _halves(bound: Bound) -> int:
+    """The number of elements of W1 and W2 together."""
+    return sum(rows * columns for rows, columns in bound.halves or ())
 
 
 def _truncate(options: Options, updates: Sequence[Update], module: str) -> Truncation:
@@ -135,7 +138,7 @@ def _lokr_rank(options: Options, bounds: Sequence[Bound]) -> int:
 
 def _lokr_bytes(options: Options, bounds: Sequence[Bound]) -> int:
     (bound,) = bounds
-    return 16 * _FLOAT64_BYTES * (bound.rows + bound.columns) * max(bound.rank, 1)
+    return _FLOAT64_BYTES * _halves(bound) * (6 * bound.terms + 12)
 
 
 def _nearest_lokr(options: Options, updates: Sequence[Update], module: str) -> NearestKronecker:

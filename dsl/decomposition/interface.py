@@ -27,17 +27,21 @@ class Bound:
     Attributes:
         rows, columns: of the update.
         rank: the most that it can have: that of its exact factors.
-        halves: the shapes of the halves of a single Kronecker product; None for anything else.
+        halves: the shapes that the halves of Kronecker products have; None for anything else.
+        terms: how many of them are summed.
     """
 
     rows: int
     columns: int
     rank: int
     halves: tuple[tuple[int, int], tuple[int, int]] | None = None
+    terms: int = 1
 
     def __add__(self, other: Bound) -> Bound:
         """What is known of the sum."""
-        return Bound(self.rows, self.columns, self.rank + other.rank)
+        halves = self.halves if self.halves == other.halves else None
+        terms = self.terms + other.terms
+        return Bound(self.rows, self.columns, self.rank + other.rank, halves, terms)
 
     @property
     def is_narrow(self) -> bool:
@@ -47,7 +51,12 @@ class Bound:
     @property
     def is_dense(self) -> bool:
         """Whether all its elements must be made to find its singular values."""
-        return not self.is_narrow and self.halves is None
+        return not self.is_narrow and not self.is_kronecker
+
+    @property
+    def is_kronecker(self) -> bool:
+        """Whether it is a single Kronecker product."""
+        return self.halves is not None and self.terms == 1
 
 
 class Found(Protocol):

@@ -49,6 +49,7 @@ def test_bounds_come_from_shapes_alone() -> None:
     factored = layout("lokr", lokr_w1=(3, 2), lokr_w2_a=(4, 1), lokr_w2_b=(1, 5)).bound
     assert (factored.rank, factored.is_narrow, factored.is_dense) == (2, True, False)
     full = layout("lokr", lokr_w1=(3, 3), lokr_w2=(4, 4)).bound
+    assert (full + full).halves == ((3, 3), (4, 4)) and (full + lokr).halves is None
     # One product takes the decompositions of its halves; a sum of two must be made.
     assert (full.is_dense, (full + full).is_dense) == (False, True)
     hada = {f"hada_w{n}_{x}": s for n in "12" for x, s in (("a", (12, 2)), ("b", (2, 10)))}
