@@ -1,0 +1,175 @@
+"""A workbench: one base model in memory, on which vectors are trained and cells are scored.
+
+On this machine there is one; on a cluster every worker has its own, over one shared folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...dsl.meaning.catalogue import Context
+from ...hub.composition import Compiled, Request, compile_request
+from ..data.records import Pair, read_pairs
+from ..data.source import fingerprint
+from ..errors import SettingsError
+from ..scoring.settings import ScoringSettings
+from .cells import Cell, Split, cell_name, write_cell
+from .plan import Plan, Task
+from .rows import Option
+from .vectors import Shelves, Vector, fields_of, train_vector
+
+if TYPE_CHECKING:
+    from ..models.base import Base
+    from ..scoring.adapter import Adapter
+    from ..scoring.scorer import Scorer
+    from ..scoring.session import Session
+    from ..training.request import BaseChoice
+
+CELLS = "cells"
+
+
+class Bench:
+    """Where vectors are trained and cells scored; the base is loaded when it is needed.
+
+    Args:
+        plan: what is reproduced.
+        folder: of the reproduction: its catalogues and cells.
+        base: which model; one that is loaded may be given as well.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, base: BaseChoice, loaded: Base | None = None
+    ) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.base = base
+        self.shelves = Shelves(folder)
+        self._loaded = loaded
+        self._session: Session | None = None
+        self._scorers: dict[tuple[object, ...], Scorer] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._meanings: dict[tuple[int, str, Option], str] = {}
+
+    def close(self) -> None:
+        """Give the base back bare and close the catalogues."""
+        if self._session is not None:
+            self._session.use(None)
+        self.shelves.close()
+
+    def train(self, vector: Vector, *, progress: bool = False) -> bool:
+        """Train a vector that is not there; return whether it was trained."""
+        self.forget()
+        if self.shelves.find(vector.seed, vector.shelf, vector.name) is not None:
+            return False
+        base = self.base if vector.copies else self.load()
+        return train_vector(self.shelves, self.plan, vector, base, progress=progress)
+
+    def cell(
+        self,
+        seed: int,
+        task: Task,
+        option: Option,
+        language: str,
+        split: Split,
+        metrics: tuple[str, ...],
+        examples: int | None,
+    ) -> Cell:
+        """Describe a cell: what its option means, and so its name; no tensor is read.
+
+        Raises:
+            DslError: vectors that are not there, or do not go together.
+        """
+        adapter = self._meaning(seed, task, option)
+        template = task.validation if split == "validation" else task.test
+        data = self._fingerprint(self.plan.data(template, language))
+        settings = scoring_settings(self.plan, task)
+        base = (self.base.name, self.base.revision, self.base.digest)
+        rest = (base, data, split, metrics, examples, settings.reading, settings.decoding)
+        name = cell_name(adapter, language, split, *rest)
+        return Cell(seed, task.name, option, language, split, metrics, examples, adapter, name)
+
+    def score(self, cell: Cell) -> None:
+        """Score a cell and write it."""
+        adapter = self._adapter(cell)
+        scored = self._scorer(cell).score(adapter)
+        write_cell(self.folder / CELLS, cell, scored)
+
+    def forget(self) -> None:
+        """Find out anew what expressions mean, since vectors are added."""
+        self._meanings = {}
+
+    def load(self) -> Base:
+        """Return the base, loaded once."""
+        if self._loaded is None:
+            self._loaded = self.base.load()
+        return self._loaded
+
+    def task(self, name: str) -> Task:
+        """Return the plan's task of a name."""
+        return next(task for task in self.plan.tasks if task.name == name)
+
+    def _meaning(self, seed: int, task: Task, option: Option) -> str:
+        if option.expression is None:
+            return "base"
+        key = (seed, task.name, option)
+        if key not in self._meanings:
+            self._meanings[key] = self._compiled(seed, task, option).evaluation.plan.digest
+        return self._meanings[key]
+
+    def _compiled(self, seed: int, task: Task, option: Option) -> Compiled:
+        if option.expression is None:
+            raise SettingsError("the bare base is no expression")
+        hub = self.shelves.hub(seed, option.shelf)
+        context = Context(task=task.name, distances=self.plan.distances)
+        request = Request(option.expression, semantics=option.semantics, context=context)
+        return compile_request(hub.catalog, hub.blobs, request)
+
+    def _adapter(self, cell: Cell) -> Adapter | None:
+        from ..scoring.adapter import compose_in_memory
+
+        if cell.option.expression is None:
+            return None
+        compiled = self._compiled(cell.seed, self.task(cell.task), cell.option)
+        return compose_in_memory(self.shelves.hub(cell.seed, cell.option.shelf), compiled)
+
+    def _scorer(self, cell: Cell) -> Scorer:
+        key = (cell.task, cell.language, cell.split, cell.metrics, cell.examples)
+        if key not in self._scorers:
+            from ..scoring.scorer import Scorer
+            from ..scoring.session import Session
+
+            if self._session is None:
+                self._session = Session(self.load())
+            task = self.task(cell.task)
+            self._scorers[key] = Scorer(
+                self._session,
+                self.pairs(task, cell.language, cell.split, cell.examples),
+                metrics=cell.metrics,
+                language=cell.language,
+                settings=scoring_settings(self.plan, task),
+            )
+        return self._scorers[key]
+
+    def pairs(self, task: Task, language: str, split: Split, examples: int | None) -> list[Pair]:
+        """Read the labelled data of a language that are scored on."""
+        template = task.validation if split == "validation" else task.test
+        source = self.plan.data(template, language)
+        return list(read_pairs(source, fields_of(task), language=language, limit=examples))
+
+    def _fingerprint(self, source: str) -> str:
+        if source not in self._fingerprints:
+            self._fingerprints[source] = fingerprint(source)
+        return self._fingerprints[source]
+
+
+def scoring_settings(plan: Plan, task: Task) -> ScoringSettings:
+    """Return how a task is scored: as its vectors were trained."""
+    length = {
+        "max_length": plan.max_length,
+        **{key: plan.training["task"][key] for key in _LENGTHS if key in plan.training["task"]},
+    }
+    return ScoringSettings(prompt=task.prompt, **length)
+
+
+_LENGTHS = ("max_length", "max_target_length")
