@@ -9,7 +9,7 @@ from typing import Any
 
 from ..dsl.algebra import inspect
 from ..dsl.tensors.configuration import config_digest
-from ..dsl.tensors.tensorfile import canonicalize, read_header
+from ..dsl.tensors.tensorfile import canonicalize, is_canonical, read_header
 from ..store import Added, Blob, BlobStore, Catalog, NewVersion, VersionRecord, provenance_digest
 from .cards.card import RemotePlace
 from .composed_source import composed_version, read_lock_beside
@@ -77,7 +77,7 @@ def _trained(
         dtype=inspection.dtype,
         digest=blob.digest,
         config_digest=config_digest(described["config"]),
-        original_digest=_file_digest(folder),
+        original_digest=blob.digest if is_canonical(folder.weights) else _file_digest(folder),
         size_bytes=blob.size_bytes,
     )
 

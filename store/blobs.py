@@ -17,6 +17,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,7 +29,10 @@ from .errors import BlobError
 from .sql.failures import in_words
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_CHUNK_BYTES = 1 << 20
+# Few enough to be still in a core's caches when they are hashed.
+_CHUNK_BYTES = 1 << 17
+# From so many bytes on, hashing them beside writing them gains more than a thread costs.
+_LARGE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,11 @@ class BlobStore:
         Raises BlobError when it is missing, cannot be read, or is no longer what its digest says.
         """
         path = self.path(digest)
-        found = sha256()
+        found, chunk = sha256(), memoryview(bytearray(_CHUNK_BYTES))
         try:
             with path.open("rb", buffering=0) as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    found.update(chunk)
+                while count := file.readinto(chunk):
+                    found.update(chunk[:count])
         except OSError as error:
             raise BlobError(f"weights cannot be read: {path}: {error.strerror}") from error
         if found.hexdigest() != digest:
@@ -156,7 +160,7 @@ class BlobStore:
 
 
 class BlobWriter:
-    """Writes one blob, hashing as it goes.
+    """Writes one blob, hashing as it goes, in a thread of its own where that is worth it.
 
     Used as a context manager: leaving without `commit` removes the temporary file. Disk full and a
     read-only folder are StorageErrors.
@@ -165,6 +169,7 @@ class BlobWriter:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
         self._hash = sha256()
+        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._size_bytes = 0
 
     def __enter__(self) -> Self:
@@ -191,8 +196,18 @@ class BlobWriter:
     def write(self, buffer: bytes | bytearray | memoryview) -> None:
         """Append all of `buffer` to the blob."""
         view = memoryview(buffer).cast("B")
-        self._hash.update(view)
         self._size_bytes += len(view)
+        if len(view) < _LARGE_BYTES:
+            self._hash.update(view)
+            self._append(view)
+            return
+        hashed = self._hasher.submit(self._hash.update, view)
+        try:
+            self._append(view)
+        finally:
+            hashed.result()
+
+    def _append(self, view: memoryview) -> None:
         with in_words(self._store.root):
             while view:
                 view = view[os.write(self._descriptor, view) :]
@@ -238,6 +253,7 @@ class BlobWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._hasher.shutdown()
         os.close(self._descriptor)
         with suppress(FileNotFoundError):
             self._temporary.unlink()

@@ -275,18 +275,34 @@ def canonicalize(path: Path, write: Callable[[memoryview], object]) -> Header:
         WeightsError: the file is damaged or ill-formed, or holds a NaN or an infinity.
     """
     header = read_header(path)
-    beginning = header_bytes((entry.name, entry.dtype, entry.shape) for entry in header.entries)
-    blocks, part = Blocks(write), memoryview(bytearray(BLOCK_BYTES))
+    beginning = _canonical_beginning(header)
+    blocks = Blocks(write)
     blocks.write(memoryview(beginning))
     try:
         with path.open("rb", buffering=0) as file:
             for entry in header.entries:
-                _copy(entry, file, part, blocks, path)
+                _copy(entry, file, blocks, path)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     blocks.flush()
     size_bytes = len(beginning) + header.size_bytes - header.data_start
     return parse_header(beginning[8:], size_bytes, path)
+
+
+def is_canonical(path: Path) -> bool:
+    """Whether a file is in the canonical form already, by its header alone.
+
+    Raises:
+        WeightsError: the file cannot be read, or its header is ill-formed.
+    """
+    text, size_bytes = header_text(path)
+    return struct.pack("<Q", len(text)) + text == _canonical_beginning(
+        parse_header(text, size_bytes, path)
+    )
+
+
+def _canonical_beginning(header: Header) -> bytes:
+    return header_bytes((entry.name, entry.dtype, entry.shape) for entry in header.entries)
 
 
 class Blocks:
@@ -317,6 +333,18 @@ class Blocks:
             if self._used == len(self._block):
                 self.flush()
 
+    def room(self, least_bytes: int) -> memoryview:
+        """What is left of the block, to be filled from its beginning on, and then `take`n."""
+        if len(self._block) - self._used < least_bytes:
+            self.flush()
+        return self._block[self._used :]
+
+    def take(self, count: int) -> None:
+        """Take over so many bytes of the room."""
+        self._used += count
+        if self._used == len(self._block):
+            self.flush()
+
     def flush(self) -> None:
         """Hand on what there is."""
         if self._used:
@@ -324,19 +352,20 @@ class Blocks:
         self._used = 0
 
 
-def _copy(
-    entry: TensorEntry, file: IO[bytes], part: memoryview, blocks: Blocks, path: Path
-) -> None:
+def _copy(entry: TensorEntry, file: IO[bytes], blocks: Blocks, path: Path) -> None:
+    """Read a tensor right into the blocks, some elements at a time."""
     file.seek(entry.start)
+    size = DTYPE_BYTES[entry.dtype]
     left = entry.end - entry.start
     while left:
-        part = part[: min(left, len(part))]
+        room = blocks.room(size)
+        part = room[: min(left, len(room) // size * size)]
         _fill(part, file, path)
         if first_not_finite(part, entry.dtype) is not None:
             raise WeightsError(
                 f"{path}: tensor {quoted(entry.name, 200)} holds a NaN or an infinity"
             )
-        blocks.write(part)
+        blocks.take(len(part))
         left -= len(part)
 
 

@@ -15,6 +15,7 @@ from isogloss.dsl.tensors.tensorfile import (
     canonicalize,
     first_not_finite,
     header_bytes,
+    is_canonical,
     parse_header,
     read_header,
 )
@@ -183,6 +184,8 @@ def test_the_canonical_form_has_equal_tensors_and_one_spelling(
     first = canonical(folder / "given")
     (folder / "canonical").write_bytes(first)
     assert canonical(folder / "canonical") == first
+    assert is_canonical(folder / "canonical")
+    assert not is_canonical(folder / "given")
     loaded = load_file(folder / "canonical")
     assert loaded.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -196,6 +199,18 @@ def test_one_dtype_is_written_as_the_reference_implementation_does(tmp_path: Pat
     tensors = {f"layer.{n}.lora_{x}": torch.randn(n, 3) for n in (1, 2, 10) for x in "BA"}
     save_file(tensors, tmp_path / "given", metadata={"format": "pt"})
     assert canonical(tmp_path / "given") == (tmp_path / "given").read_bytes()
+    assert is_canonical(tmp_path / "given")
+
+
+def test_elements_may_lie_across_the_end_of_a_block(tmp_path: Path) -> None:
+    """Single bytes first in the canonical form shift what follows by one, over and over."""
+    tensors = {f"{n}.bytes": torch.full((n + 1,), n, dtype=torch.uint8) for n in range(3)}
+    tensors |= {f"{n}.numbers": torch.randn(300_001, dtype=torch.float64) for n in range(3)}
+    save_file(tensors, tmp_path / "given", metadata={"format": "pt"})
+    assert not is_canonical(tmp_path / "given")
+    (tmp_path / "canonical").write_bytes(canonical(tmp_path / "given"))
+    loaded = load_file(tmp_path / "canonical")
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
 def test_the_data_begins_at_a_multiple_of_eight() -> None:

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_stored_weights_are_the_adapters(
     given = load_file(folder / "adapter_model.safetensors")
     assert stored.keys() == given.keys()
     assert all(torch.equal(stored[name], given[name]) for name in given)
+
+
+@pytest.mark.parametrize("metadata", [{"format": "pt"}, {"format": "pt", "made_by": "somebody"}])
+def test_the_original_files_digest_is_kept(
+    hub: AdapterHub, tmp_path: Path, write_lora: WriteLora, metadata: dict[str, str]
+) -> None:
+    """Also where the file is in the canonical form, whose digest is its own."""
+    weights = write_lora(tmp_path / "run") / "adapter_model.safetensors"
+    save_file(load_file(weights), weights, metadata=metadata)
+    record = hub.add(weights.parent, kind="lm", language="en").version
+    assert record.original_digest == sha256(weights.read_bytes()).hexdigest()
+    assert (record.original_digest == record.digest) is (len(metadata) == 1)
 
 
 def test_equal_content_and_provenance_is_no_new_version(

@@ -50,6 +50,19 @@ def test_a_blob_lies_under_its_digest_and_is_read_only(blobs: BlobStore) -> None
     blobs.verify(HELLO)
 
 
+def test_large_and_small_pieces_are_hashed_in_their_order(blobs: BlobStore) -> None:
+    """Large ones are hashed in another thread, from buffers that are used again at once."""
+    buffer, content = bytearray(1 << 20), b""
+    with blobs.writer() as writer:
+        for number, size in enumerate([1 << 20, 3, 1 << 20, 1 << 19, 70_000, 1 << 20]):
+            buffer[:size] = bytes([number]) * size
+            writer.write(memoryview(buffer)[:size])
+            content += bytes(buffer[:size])
+        blob = writer.commit()
+    assert blob == Blob(sha256(content).hexdigest(), len(content), created=True)
+    assert blobs.path(blob.digest).read_bytes() == content
+
+
 @given(st.lists(st.binary(max_size=5000), max_size=6))
 @settings(deadline=None, max_examples=30)
 def test_what_is_written_in_pieces_comes_back(
