@@ -10,7 +10,14 @@ import click
 from .errors import note
 from .options import Settings, Text, json_option, text_option
 from .output import print_json, print_text
-from .records import full_json, print_record, print_records, summary_json
+from .records import (
+    full_json,
+    print_publications,
+    print_record,
+    print_records,
+    publications_json,
+    summary_json,
+)
 
 if TYPE_CHECKING:
     from ..store import Added
@@ -135,7 +142,7 @@ A query compares fields with values by = != < <= > >= and ~ (contains), and join
 and, or, not and parentheses. The fields are
   name version kind language task dataset dataset_revision objective base base_revision
   peft rank alpha parameters dtype steps batch_size learning_rate seed license note source
-  digest config_digest size created withdrawn
+  digest config_digest size created here withdrawn
 """
 )
 @click.argument("query", default="")
@@ -154,7 +161,9 @@ and, or, not and parentheses. The fields are
 def find(settings: Settings, /, query: str, as_json: bool, **options: Any) -> None:
     """List the adapters that fit a query.
 
-    Without a query and options that is all of them, each in its latest version.
+    Without a query and options that is all of them, each in its latest version. Those that were
+    imported have no digest and no size until their weights are here; 'here' and 'not here' are
+    queries.
     """
     with settings.open_hub() as hub:
         records = hub.find(query, **options)
@@ -180,11 +189,14 @@ Examples:
 def show(settings: Settings, /, adapter: str, as_json: bool) -> None:
     """Show all that is known about one adapter.
 
-    ADAPTER is NAME (its latest version), NAME@v2, or sha256:PREFIX of its weights.
+    ADAPTER is NAME (its latest version), NAME@v2, or sha256:PREFIX of its weights. Where it was
+    published from here stands at the end.
     """
     with settings.open_hub() as hub:
         record = hub.show(adapter)
+        published = hub.catalog.publications.of(record.name, record.version)
     if as_json:
-        print_json(full_json(record))
+        print_json(full_json(record) | {"publications": publications_json(published)})
     else:
         print_record(record)
+        print_publications(published)

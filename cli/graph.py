@@ -123,6 +123,11 @@ def dot(lineage: Lineage) -> str:
     return "\n".join([*lines, "}"])
 
 
+def _is_known(node: LineageNode) -> bool:
+    """Whether the digest is one of weights; a name alone stands for those that are not here."""
+    return not node.versions or any(version.here for version in node.versions)
+
+
 def as_json(lineage: Lineage, *, descendants: bool) -> dict[str, Any]:
     """Return a lineage as plain data; edges name nodes by their `id`."""
     return {
@@ -132,7 +137,7 @@ def as_json(lineage: Lineage, *, descendants: bool) -> dict[str, Any]:
             {
                 "id": _id(node.key),
                 "label": node.label,
-                "digest": node.key.digest,
+                "digest": node.key.digest if _is_known(node) else None,
                 "config_digest": node.key.config_digest,
                 "distance": node.distance,
                 "versions": [

@@ -8,6 +8,7 @@ import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -47,6 +48,7 @@ COMMANDS: Final = (
         "remote",
         "Put an adapter from the Hugging Face Hub, or your own, into the catalogue.",
     ),
+    Entry("import", "importing", "Catalogue a hub's adapters by their metadata alone."),
     Entry("serve", "serve", "Serve the catalogue as a hub that other programs use."),
     Entry("fsck", "storage", "Check that the catalogue and the stored weights agree."),
     Entry("gc", "storage", "Remove weights that no version refers to."),
@@ -85,7 +87,7 @@ class CommandTable(click.Group):
         for entry in COMMANDS:
             if entry.name == cmd_name:
                 module = import_module(f".{entry.module}", __package__)
-                command: click.Command = getattr(module, entry.name)
+                command: click.Command = getattr(module, _function(entry.name))
                 return command
         return None
 
@@ -142,6 +144,11 @@ class CommandTable(click.Group):
         if standalone_mode:
             sys.exit(result)
         return result
+
+
+def _function(command: str) -> str:
+    """The name of the function that is a command: a word of Python gets an underscore."""
+    return f"{command}_" if iskeyword(command) else command
 
 
 def fail_usage(error: click.ClickException) -> NoReturn:

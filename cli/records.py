@@ -10,7 +10,7 @@ from .output import Column, print_fields, print_table, print_text, print_title, 
 
 if TYPE_CHECKING:
     from ..hub.composition import Outdated
-    from ..store import CompositionRecord, ParentRecord, VersionRecord
+    from ..store import CompositionRecord, ParentRecord, PublicationRecord, VersionRecord
 
 _COLUMNS: Final = (
     Column("name"),
@@ -69,10 +69,11 @@ def summary_json(record: VersionRecord) -> dict[str, Any]:
         "license": record.license,
         "note": record.note,
         "source": record.source,
-        "digest": record.digest,
+        "digest": record.digest if record.here else None,
         "config_digest": record.config_digest,
-        "size": record.size_bytes,
+        "size": record.size_bytes if record.here else None,
         "created": record.created_at.isoformat(),
+        "here": record.here,
         "withdrawn": record.withdrawn,
     }
 
@@ -114,7 +115,7 @@ def parents_json(parents: Iterable[ParentRecord]) -> list[dict[str, Any]]:
             "coefficient": parent.coefficient,
             "name": parent.name,
             "version": parent.version,
-            "digest": parent.digest,
+            "digest": parent.digest or None,
             "config_digest": parent.config_digest,
             "filters": list(parent.filters),
         }
@@ -137,7 +138,7 @@ def print_records(records: Iterable[VersionRecord]) -> None:
                 record.peft_type,
                 record.rank,
                 record.steps,
-                short(record.digest),
+                short(record.digest) if record.here else "not here",
             )
             for record in records
         ],
@@ -250,7 +251,40 @@ def _training(record: VersionRecord) -> tuple[tuple[str, object], ...]:
     )
 
 
+def publications_json(publications: Iterable[PublicationRecord]) -> list[dict[str, Any]]:
+    """Return where a version was published, the first place first."""
+    return [
+        {
+            "endpoint": one.endpoint,
+            "repo": one.repo,
+            "tag": one.tag,
+            "commit": one.commit,
+            "created": one.created_at.isoformat(),
+        }
+        for one in publications
+    ]
+
+
+def print_publications(publications: Iterable[PublicationRecord]) -> None:
+    """Print where a version was published as a table, and nothing where it was not."""
+    rows = [
+        (f"{one.endpoint}/{one.repo}", one.tag, one.commit, f"{one.created_at:%Y-%m-%d %H:%M} UTC")
+        for one in publications
+    ]
+    if rows:
+        print_title("Published")
+        print_table((Column("at"), Column("tag"), Column("commit"), Column("when")), rows)
+
+
 def _weights(record: VersionRecord) -> tuple[tuple[str, object], ...]:
+    if not record.here:
+        return (
+            ("PEFT type", record.peft_type),
+            ("rank", record.rank),
+            ("alpha", None if record.alpha is None else f"{record.alpha:g}"),
+            ("weights", "not here yet; they come when an expression needs them"),
+            ("config digest", record.config_digest),
+        )
     targets = sorted({module.rpartition(".")[2] for module in record.target_modules})
     return (
         ("PEFT type", record.peft_type),

@@ -55,10 +55,11 @@ Examples:
 def fsck(ctx: click.Context, remove: bool, as_json: bool) -> None:
     """Check that the catalogue and the stored weights agree.
 
-    Every stored file is read again. What is damaged or missing is named, and the exit code is 6
-    then. Files that belong to no version are counted; they do no harm. --remove removes them at
-    once, where 'isogloss gc' would wait a day: a command that is just adding such a file would
-    fail then, and could be repeated.
+    Every stored file that a version or a repository needs is read again. What is damaged or missing
+    is named, and the exit code is 6 then. Weights that were never fetched are not missing. Files
+    that belong to nothing are counted; they do no harm. --remove removes them at once, where
+    'isogloss gc' would wait a day: a command that is just adding such a file would fail then, and
+    could be repeated.
     """
     settings: Settings = ctx.obj
     with settings.open_hub() as hub:
@@ -115,6 +116,7 @@ def _examination_json(found: Examination) -> dict[str, Any]:
     return {
         "checked": found.checked,
         "versions": found.versions,
+        "awaited": found.awaited,
         "problems": list(found.problems),
         "temporaries": _names(found.temporaries),
         "unreferenced": list(found.unreferenced),
@@ -143,6 +145,8 @@ def _print_examination(found: Examination) -> None:
     print_text(
         f"{_counted(found.versions, 'version')} and {_counted(found.checked, 'file')} checked"
     )
+    if found.awaited:
+        print_text(f"{_counted(found.awaited, 'version')} of these without weights here yet")
     if found.temporaries:
         print_text(f"{_counted(len(found.temporaries), 'file')} left from writes that were cut off")
     if found.unreferenced:

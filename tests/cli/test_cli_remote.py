@@ -110,3 +110,63 @@ def test_a_folder_is_no_repository(
     assert "there is no folder 'acme/x'" in invoke("add", "acme/x", "--kind", "lm", code=1).stderr
     assert "there is no folder './z/x'" in invoke("add", "./z/x", "--kind", "lm", code=1).stderr
     assert "no such repository" in invoke("add", "zz/x", "--kind", "lm", code=5).stderr
+
+
+def test_importing(
+    catalogue: None, endpoint: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("xlsum-en", "lm-pt"):
+        invoke("publish", name, f"acme/{name}")
+    shown = invoke("show", "lm-pt").stdout
+    assert re.search(rf"Published\n.*\n{endpoint}/acme/lm-pt  v1 +[0-9a-f]{{40}}", shown)
+    (place,) = json.loads(invoke("show", "lm-pt", "--json").stdout)["publications"]
+    assert (place["endpoint"], place["repo"], place["tag"]) == (endpoint, "acme/lm-pt", "v1")
+
+    monkeypatch.setenv("ISOGLOSS_HOME", str(tmp_path / "others-home"))
+    invoke("init")
+    first = invoke("import", "--limit", "1")
+    assert first.stdout.startswith("1 added, 0 updated, 0 known before, 0 skipped, of ")
+    assert "goes on from here" in first.stderr
+    again = json.loads(invoke("import", "--json").stdout)
+    assert (again["added"], again["known"], again["skipped"], again["complete"]) == (1, 1, [], True)
+    assert invoke("find", "not here").stdout.count("not here") == 2
+    (found,) = json.loads(invoke("find", "--kind", "lm", "--json").stdout)
+    assert (found["here"], found["digest"], found["size"]) == (False, None, None)
+    assert "not here yet" in invoke("show", "acme/lm-pt").stdout
+    told = invoke("explain", "task[en] + lm[pt]").stdout
+    assert re.search(rf"acme/lm-pt@v1 .* kB +{endpoint}/acme/lm-pt", told)
+    plain = json.loads(invoke("explain", "task[en] + lm[pt]", "--json").stdout)
+    assert [one["adapter"] for one in plain["downloads"]] == ["acme/lm-pt@v1", "acme/xlsum-en@v1"]
+    assert (plain["digest"], plain["terms"][0]["digest"]) == (None, None)
+    assert "2 versions and 0 files checked\n2 versions of these" in invoke("fsck").stdout
+    assert (
+        json.loads(invoke("lineage", "acme/lm-pt", "--json").stdout)["nodes"][0]["digest"] is None
+    )
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "acme/lm-pt@v1 are not here yet" in invoke("compose", "lm[pt]", code=5).stderr
+    assert "HF_HUB_OFFLINE" in invoke("import", code=5).stderr
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert "acme/lm-pt@v1 are not here yet" in invoke("verify", "acme/lm-pt", code=3).stderr
+    invoke("compose", "lm[pt]", "--name", "mine")
+    assert [one["name"] for one in json.loads(invoke("find", "here", "--json").stdout)] == [
+        "acme/lm-pt",
+        "mine",
+    ]
+
+
+def test_what_import_skips_is_counted(
+    catalogue: None, endpoint: str, invoke: Invoke, write_lora: WriteLora
+) -> None:
+    from isogloss.hub.remote.client import HubClient
+
+    client, folder = HubClient(), write_lora("plain")
+    client.create("acme/silent", private=False)
+    additions = client.additions([(path.name, path) for path in sorted(folder.iterdir())])
+    client.upload("acme/silent", additions)
+    client.commit("acme/silent", additions, "by hand", client.head("acme/silent"))
+    said = invoke("import").stdout
+    assert "0 added, 0 updated, 0 known before, 1 skipped, of 1 listed" in said
+    assert re.search(r"1  nobody says what it was trained on; --kind would +acme/silent", said)
+    assert invoke("import", "--kind", "lm", "--language", "yo").stdout.startswith("1 added")
+    assert "klingonese" in invoke("import", "--language", "klingonese", code=1).stderr
+    assert "no task" in invoke("import", "--kind", "lm", "--task", "qa", code=1).stderr

@@ -45,6 +45,7 @@ def test_fsck_leaves_what_it_finds(orphan: str, unfinished: Path, invoke: Invoke
     assert found == {
         "checked": 3,
         "versions": 3,
+        "awaited": 0,
         "problems": [],
         "temporaries": [str(unfinished)],
         "unreferenced": [orphan],
