@@ -135,12 +135,7 @@ def evaluate(
 
 def compare(scorer: Scorer, scored: Scored, baseline: Scored | None) -> dict[str, Compared]:
     """Intervals of what an adapter scored, and of its differences to a baseline."""
-    settings = scorer.settings
-    how: dict[str, Any] = {
-        "resamples": settings.resamples,
-        "seed": settings.seed,
-        "level": settings.level,
-    }
+    how = scorer.settings.bootstrap
     compared = {}
     for metric in scorer.metrics:
         measurement = scored.measurements[metric.name]
@@ -169,25 +164,47 @@ def record(hub: AdapterHub, evaluation: Evaluation, dataset: Dataset) -> list[Sc
     kept = evaluations.of(name, number)
     scores = []
     for metric, compared in evaluation.metrics.items():
-        score = as_score(evaluation, metric, compared, dataset)
+        score = as_score(
+            metric,
+            compared,
+            dataset,
+            language=evaluation.language,
+            baseline=evaluation.baseline,
+            seen=evaluation.warnings,
+        )
         same = next((one for one in kept if _equal(one, score)), None)
         scores.append(same or evaluations.record(name, number, score))
     return scores
 
 
-def as_score(evaluation: Evaluation, metric: str, compared: Compared, dataset: Dataset) -> Score:
-    """One metric of an evaluation as the catalogue keeps it."""
+def as_score(
+    metric: str,
+    compared: Compared,
+    dataset: Dataset,
+    *,
+    language: str,
+    baseline: str | None = None,
+    seen: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Score:
+    """One metric of an evaluation as the catalogue keeps it.
+
+    Args:
+        baseline: what the baseline is called.
+        seen: why the number may say too much.
+        more: further settings, as plain JSON.
+    """
     settings = dict(compared.settings) | {
         "fingerprint": dataset.fingerprint,
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
     if dataset.limit is not None:
         settings["limit"] = dataset.limit
-    if evaluation.warnings:
-        settings["seen"] = list(evaluation.warnings)
+    if seen:
+        settings["seen"] = list(seen)
     if compared.baseline is not None and compared.difference is not None:
         settings["baseline"] = {
-            "adapter": evaluation.baseline,
+            "adapter": baseline,
             "value": compared.baseline.value,
             "difference": compared.difference.value,
             "low": compared.difference.low,
@@ -196,14 +213,14 @@ def as_score(evaluation: Evaluation, metric: str, compared: Compared, dataset: D
     return Score(
         dataset=dataset.name,
         dataset_revision=dataset.revision,
-        language=evaluation.language,
+        language=language,
         split=dataset.split,
         metric=metric,
         value=compared.interval.value,
         low=compared.interval.low,
         high=compared.interval.high,
         examples=compared.measurement.examples,
-        settings=settings,
+        settings=settings | dict(more or {}),
     )
 
 

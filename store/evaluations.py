@@ -80,6 +80,15 @@ class Evaluations:
 
         return self._database.read(work)
 
+    def with_split(self, split: str) -> list[Score]:
+        """Return the scores of all versions on data of one split, the first one first."""
+
+        def work(session: Session) -> list[Score]:
+            query = select(Evaluation).where(Evaluation.split == split).order_by(Evaluation.id)
+            return [_score(row) for row in session.scalars(query)]
+
+        return self._database.read(work)
+
 
 _PLAIN = (
     "dataset",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...dsl.errors import ParseError
 from ...dsl.meaning.catalogue import find_reference
 from ...dsl.meaning.reference import parse_reference
-from ...hub.composition import Compiled, Request, compile_request, refuse_damaged_parents
+from ...hub.composition import Compiled, Request, compile_request, refuse_damaged
 from ...hub.errors import IntegrityError
+from ...hub.series import compile_series, tensors_of
 from ...store import BlobError, VersionRecord
 
 if TYPE_CHECKING:
@@ -59,8 +60,71 @@ def find_adapter(hub: AdapterHub, text: str, request: Request | None = None) -> 
     record = named(hub, text)
     if record is not None:
         return read_version(hub, record)
+    ((_, adapter),) = compose_over(hub, text, {}, request)
+    return adapter
+
+
+def compose_over(
+    hub: AdapterHub,
+    text: str,
+    over: Mapping[str, Sequence[str]],
+    request: Request | None = None,
+    *,
+    budget_bytes: int = 256 << 20,
+) -> Iterator[tuple[dict[str, str], Adapter]]:
+    """What an expression comes to at every combination of values, each adapter of it read once.
+
+    Args:
+        over: values of parameters by their names.
+        request: the other parameters, semantics, dtype and context.
+        budget_bytes: the most that results waiting to be taken may have together.
+
+    Returns:
+        The values of each combination, and the adapter; all errors but damage come before.
+
+    Raises:
+        DslError: an expression that means no adapter. IntegrityError: weights that are damaged.
+    """
     asked = replace(request, expression=text) if request else Request(text)
-    return compose_in_memory(hub, compile_request(hub.catalog, hub.blobs, asked))
+    series = compile_series(hub.catalog, hub.blobs, asked, over, hub.bring)
+    refuse_damaged(hub.blobs, (one for _, made in series for one in made.parents.values()))
+    return _adapters(hub, series, budget_bytes)
+
+
+def without_tensors(hub: AdapterHub, text: str, request: Request | None = None) -> Adapter:
+    """What an expression would come to, with all but the tensors.
+
+    Raises:
+        DslError: an expression that means no adapter.
+    """
+    asked = replace(request, expression=text) if request else Request(text)
+    compiled = compile_request(hub.catalog, hub.blobs, asked, hub.bring)
+    return _adapter(hub, compiled, text.strip(), {})
+
+
+def _adapters(
+    hub: AdapterHub, series: Sequence[tuple[dict[str, str], Compiled]], budget_bytes: int
+) -> Iterator[tuple[dict[str, str], Adapter]]:
+    for (_, compiled), (values, tensors) in zip(
+        series, tensors_of(series, budget_bytes), strict=True
+    ):
+        said = ", ".join(f"{name}={value}" for name, value in values.items())
+        expression = compiled.request.expression.strip()
+        label = f"{expression} at {said}" if said else expression
+        yield values, _adapter(hub, compiled, label, tensors)
+
+
+def _adapter(
+    hub: AdapterHub, compiled: Compiled, label: str, tensors: Mapping[str, Tensor]
+) -> Adapter:
+    plan, blueprint = compiled.evaluation.plan, compiled.blueprint
+    return Adapter(
+        label=label,
+        config=blueprint.config,
+        tensors=tensors,
+        record=hub.catalog.composed(plan.digest, blueprint.dtype),
+        sources=tuple(compiled.parents.values()),
+    )
 
 
 def named(hub: AdapterHub, text: str) -> VersionRecord | None:
@@ -85,28 +149,12 @@ def read_version(hub: AdapterHub, record: VersionRecord) -> Adapter:
     """
     from safetensors.torch import load_file
 
+    if not record.here:
+        hub.bring([record])
+        record = hub.catalog.get(record.name, record.version)
     try:
         hub.blobs.verify(record.digest)
         tensors = load_file(hub.blobs.path(record.digest))
     except BlobError as error:
         raise IntegrityError(f"the weights of {record.label}: {error}") from error
     return Adapter(record.label, record.config, tensors, record, (record,))
-
-
-def compose_in_memory(hub: AdapterHub, compiled: Compiled) -> Adapter:
-    """What a compiled expression comes to.
-
-    Raises:
-        IntegrityError: a parent is damaged. WeightsError: a result that is not finite.
-    """
-    from ...dsl.tensors.execute import state_dict
-
-    refuse_damaged_parents(hub.blobs, compiled)
-    blueprint = compiled.blueprint
-    return Adapter(
-        label=compiled.request.expression.strip(),
-        config=blueprint.config,
-        tensors=state_dict(blueprint),
-        record=hub.catalog.composed(compiled.evaluation.plan.digest, blueprint.dtype),
-        sources=tuple(compiled.parents.values()),
-    )

@@ -73,6 +73,11 @@ class ScoringSettings:
         """What metrics of generated text depend on besides, as plain JSON."""
         return {"do_sample": False, "num_beams": self.beams}
 
+    @property
+    def bootstrap(self) -> dict[str, Any]:
+        """How intervals are made, as the bootstrap's arguments."""
+        return {"resamples": self.resamples, "seed": self.seed, "level": self.level}
+
     def as_json(self) -> dict[str, Any]:
         """All settings as plain JSON."""
         return asdict(self)

@@ -45,5 +45,7 @@ def test_scores(catalog: Catalog, make_version: NewAdapter) -> None:
     assert catalog.evaluations.of("a", 1) == [kept, again]
     assert (kept.value, kept.settings, kept.low, kept.high) == (0.5, {"k": [1]}, 0.4, None)
     assert kept.created_at is not None
+    assert catalog.evaluations.with_split("test") == [kept, again]
+    assert catalog.evaluations.with_split("validation") == []
     with pytest.raises(UnknownVersionError):
         catalog.evaluations.of("b", 1)
