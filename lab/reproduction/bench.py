@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...dsl.meaning.catalogue import Context
-from ...hub.composition import Compiled, Request, compile_request
+from ...hub.composition import Request, compile_request
 from ..data.records import Pair, read_pairs
 from ..data.source import fingerprint
-from ..errors import SettingsError
 from ..scoring.settings import ScoringSettings
 from .cells import Cell, Split, cell_name, write_cell
 from .plan import Plan, Task
@@ -82,7 +81,7 @@ class Bench:
         """
         adapter = self._meaning(seed, task, option)
         template = task.validation if split == "validation" else task.test
-        data = self._fingerprint(self.plan.data(template, language))
+        data = self.fingerprint(self.plan.data(template, language))
         settings = scoring_settings(self.plan, task)
         base = (self.base.name, self.base.revision, self.base.digest)
         rest = (base, data, split, metrics, examples, settings.reading, settings.decoding)
@@ -114,24 +113,23 @@ class Bench:
             return "base"
         key = (seed, task.name, option)
         if key not in self._meanings:
-            self._meanings[key] = self._compiled(seed, task, option).evaluation.plan.digest
+            hub = self.shelves.hub(seed, option.shelf)
+            compiled = compile_request(hub.catalog, hub.blobs, self._request(task, option))
+            self._meanings[key] = compiled.evaluation.plan.digest
         return self._meanings[key]
 
-    def _compiled(self, seed: int, task: Task, option: Option) -> Compiled:
-        if option.expression is None:
-            raise SettingsError("the bare base is no expression")
-        hub = self.shelves.hub(seed, option.shelf)
+    def _request(self, task: Task, option: Option) -> Request:
         context = Context(task=task.name, distances=self.plan.distances)
-        request = Request(option.expression, semantics=option.semantics, context=context)
-        return compile_request(hub.catalog, hub.blobs, request)
+        return Request(option.expression or "", semantics=option.semantics, context=context)
 
     def _adapter(self, cell: Cell) -> Adapter | None:
-        from ..scoring.adapter import compose_in_memory
+        from ..scoring.adapter import find_adapter
 
-        if cell.option.expression is None:
+        option = cell.option
+        if option.expression is None:
             return None
-        compiled = self._compiled(cell.seed, self.task(cell.task), cell.option)
-        return compose_in_memory(self.shelves.hub(cell.seed, cell.option.shelf), compiled)
+        hub = self.shelves.hub(cell.seed, option.shelf)
+        return find_adapter(hub, option.expression, self._request(self.task(cell.task), option))
 
     def _scorer(self, cell: Cell) -> Scorer:
         key = (cell.task, cell.language, cell.split, cell.metrics, cell.examples)
@@ -157,7 +155,8 @@ class Bench:
         source = self.plan.data(template, language)
         return list(read_pairs(source, fields_of(task), language=language, limit=examples))
 
-    def _fingerprint(self, source: str) -> str:
+    def fingerprint(self, source: str) -> str:
+        """Return the fingerprint of a source, taken once."""
         if source not in self._fingerprints:
             self._fingerprints[source] = fingerprint(source)
         return self._fingerprints[source]

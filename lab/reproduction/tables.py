@@ -51,13 +51,20 @@ def paper_tables(results: Results, plan: Plan, task: Task) -> list[Table]:
 
 
 def _keys(results: Results, task: str, languages: Sequence[str], part: str) -> dict[str, Row]:
-    found: dict[str, Row] = {}
+    """The rows of a part, of all languages; one that only some have stands where they have it."""
+    found: list[Row] = []
     for language in languages:
+        place = 0
         for row in results.rows(task, language):
             reference = row.key == BASELINE and part in ("one", "many", "controls")
-            if row.part == part or reference:
-                found.setdefault(row.key, row)
-    return found
+            if row.part != part and not reference:
+                continue
+            keys = [one.key for one in found]
+            if row.key not in keys:
+                found.insert(place, row)
+                keys.insert(place, row.key)
+            place = keys.index(row.key) + 1
+    return {row.key: row for row in found}
 
 
 def _table(
@@ -200,6 +207,7 @@ def task_table(results: Results, plan: Plan) -> Table | None:
 def source_table(results: Results, plan: Plan, task: Task, metric: str) -> Table | None:
     """Return Figure 2's numbers: the gain of arithmetic over each source's task vector, in %."""
     rows, numbers = [], []
+    measured = False
     for source in plan.task_languages:
         gains: dict[str, float | None] = {}
         for target in plan.targets:
@@ -212,10 +220,11 @@ def source_table(results: Results, plan: Plan, task: Task, metric: str) -> Table
             sign = 1 if METRIC_BY_NAME[metric].higher else -1
             moved = found.interval.value - alone.interval.value
             gains[target] = 100 * sign * moved / alone.interval.value
-        cells = (GONE if gain is None else f"{gain:+.2f} %" for gain in gains.values())
+            measured = True
+        cells = (GONE if gain is None else f"{gain + 0.0:+.2f} %" for gain in gains.values())
         rows.append((source, *cells))
         numbers.append({"source": source, "gain_percent": gains})
-    if all(one is None for said in numbers for one in said["gain_percent"].values()):
+    if not measured:
         return None
     return Table(
         f"figure-2-{task.name}-{metric}",
@@ -259,7 +268,8 @@ def _text(interval: Interval, signed: bool = False) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}"
+    # Never "-0.000".
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _metric(name: str) -> str:
