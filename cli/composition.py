@@ -15,12 +15,14 @@ from .options import (
     Text,
     json_option,
     meaning_options,
+    memory_option,
     read_expression,
     text_option,
 )
 from .output import Column, print_fields, print_json, print_table, print_text, print_title, size
 from .records import parents_json, print_parents, short
 from .series import Outcome, Series, check_patterns, compose_each, read_series
+from .workings import print_workings, working_json
 
 if TYPE_CHECKING:
     from ..hub.result import Composed
@@ -131,19 +133,25 @@ Examples:
     is_flag=True,
     help="Get parents that are not here from where the lock says that they are published.",
 )
+@memory_option
 @json_option
 @click.pass_obj
-def verify(settings: Settings, /, target: str, fetch: bool, as_json: bool) -> None:
+def verify(
+    settings: Settings, /, target: str, fetch: bool, memory: str | None, as_json: bool
+) -> None:
     """Prove that an adapter is what it claims to be.
 
     TARGET is a folder that 'isogloss compose --output' wrote, or the name of an adapter. Every
     file is compared with its digest; what was composed is made again from its parents, and must
-    be equal byte for byte. What differs is named, and the exit code is 6 then.
+    be equal byte for byte, or within the tolerance of its lock where matrices were decomposed.
+    What differs is named, and the exit code is 6 then.
     """
     is_path = target.startswith((".", "~", "/"))
     with settings.open_hub() as hub:
         try:
-            verification = hub.verify(Path(target) if is_path else target, fetch=fetch)
+            verification = hub.verify(
+                Path(target) if is_path else target, fetch=fetch, memory=memory
+            )
         except Exception as error:
             if as_json and exit_code(error) == DAMAGED:
                 print_json({"target": target, "ok": False, "problem": str(error)})
@@ -254,6 +262,7 @@ def _composed_json(composed: Composed) -> dict[str, Any]:
         "dtype": composed.dtype,
         "size": composed.size_bytes,
         "parents": parents_json(composed.parents),
+        "functions": [working_json(one) for one in composed.workings],
         "warnings": list(composed.warnings),
     }
 
@@ -273,6 +282,9 @@ def _print_composed(composed: Composed) -> None:
     )
     print_title("Parents")
     print_parents(composed.parents)
+    if composed.workings:
+        print_title("Functions")
+        print_workings(composed.workings)
 
 
 def _verification_json(verification: Verification) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .options import (
 )
 from .output import Column, print_fields, print_json, print_table, print_text, print_title, size
 from .records import outdated_json, parents_json, print_outdated, print_parents
+from .workings import print_workings, working_json
 
 if TYPE_CHECKING:
     from ..dsl.functions import Function
@@ -54,8 +55,10 @@ def explain(settings: Settings, /, expression: str, as_json: bool, **meaning: An
 
     Shows which adapters it chooses and why, the sum that it comes to, what the result would be,
     and how far it would lie from the exact sum of the updates: relative is the norm of the
-    difference over that of the exact sum. EXPRESSION is the text itself, @FILE to read it from a
-    file, or - for standard input.
+    difference over that of the exact sum. Of weights that are not here yet nothing but the header
+    is read, at the hub; what would be downloaded is listed.
+
+    EXPRESSION is the text itself, @FILE to read it from a file, or - for standard input.
     """
     text = read_expression(expression)
     with settings.open_hub() as hub:
@@ -94,6 +97,7 @@ def functions(as_json: bool) -> None:
         print_fields(
             (
                 ("formula", function.formula),
+                *_meanings(function),
                 ("gives", "an adapter" if function.result == "adapter" else "languages, in [ ]"),
                 ("source", function.citation),
             ),
@@ -128,9 +132,19 @@ def _explanation_json(explanation: Explanation) -> dict[str, Any]:
         "size": explanation.size_bytes,
         "bytes_to_read": explanation.bytes_to_read,
         "warnings": list(explanation.warnings),
+        "functions": [working_json(one) for one in explanation.workings],
         "divergence": None
         if explanation.divergence is None
         else _divergence_json(explanation.divergence),
+        "downloads": [
+            {
+                "adapter": one.label,
+                "source": one.source,
+                "commit": one.commit,
+                "size": one.size_bytes,
+            }
+            for one in explanation.downloads
+        ],
         "outdated": [outdated_json(entry) for entry in explanation.renewals],
     }
 
@@ -159,9 +173,21 @@ def _print_explanation(explanation: Explanation) -> None:
         ),
         indent="  ",
     )
+    if explanation.workings:
+        print_title("Functions, from the innermost on")
+        print_workings(explanation.workings)
     if explanation.divergence is not None:
         print_title("Distance from the exact sum of updates")
         _print_divergence(explanation.divergence)
+    if explanation.downloads:
+        print_title("To be downloaded first")
+        print_table(
+            (Column("adapter"), Column("size", number=True), Column("from"), Column("commit")),
+            [
+                (one.label, size(one.size_bytes), one.source, one.commit[:12])
+                for one in explanation.downloads
+            ],
+        )
     if explanation.renewals:
         print_title("Chosen, and outdated: composed anew they would be others")
         print_outdated(explanation.renewals)
@@ -212,6 +238,13 @@ def _print_divergence(divergence: Divergence) -> None:
     )
 
 
+def _meanings(function: Function) -> list[tuple[str, str]]:
+    """Return what a function that is not linear works on, by semantics."""
+    if function.works_on == "values":
+        return [("elementwise", function.elementwise), ("exact", function.exact)]
+    return [("works on", "the true update of each module")] if function.works_on else []
+
+
 def _function_json(function: Function) -> dict[str, Any]:
     return {
         "name": function.name,
@@ -224,11 +257,15 @@ def _function_json(function: Function) -> dict[str, Any]:
                 "default": parameter.default,
                 "variadic": parameter.variadic,
                 "choices": list(parameter.choices),
+                "range": parameter.range.words if parameter.range else None,
             }
             for parameter in function.parameters
         ],
         "result": function.result,
         "summary": function.summary,
         "formula": function.formula,
+        "works_on": function.works_on,
+        "elementwise": function.elementwise or None,
+        "exact": function.exact or None,
         "citation": function.citation,
     }

@@ -102,6 +102,13 @@ distances_option = text_option(
     " of your own.  [default: uriel]",
 )
 
+memory_option = text_option(
+    "--memory",
+    metavar="SIZE",
+    help="The most memory that functions and buffers may take, such as 512MiB or 2GiB; what needs"
+    " more is refused before anything runs.  [default: 256MiB]",
+)
+
 expression_argument = click.argument("expression", metavar="EXPRESSION")
 
 
@@ -159,43 +166,51 @@ def _parameters(
     return values
 
 
+_MEANING: Final = {
+    "set": click.option(
+        "--set",
+        "parameters",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_parameters,
+        help="Value of a parameter: a number (--set l=0.6) or, for a $NAME in brackets,"
+        " a language (--set T=yo). May be repeated.",
+    ),
+    "semantics": click.option(
+        "--semantics",
+        type=click.Choice(SEMANTICS),
+        help="What + and * mean: on the factors A and B one by one (elementwise), or on"
+        " the updates that they make (exact).  [default: elementwise]",
+    ),
+    "dtype": click.option(
+        "--dtype",
+        type=click.Choice(DTYPES),
+        help="Number format of the result.  [default: that of the adapters]",
+    ),
+    "task": text_option(
+        "--task", metavar="TASK", help="Task that task[..] and any[..] mean where they name none."
+    ),
+    "base": text_option(
+        "--base", metavar="MODEL", help="Base model that [..] means where it names none."
+    ),
+    "peft": text_option(
+        "--peft", metavar="TYPE", help="PEFT type that [..] means where it names none."
+    ),
+    "distances": distances_option,
+    "memory": memory_option,
+}
+
+
 def meaning_options(command: Decorated) -> Decorated:
     """Add the options that bear on what an expression means."""
-    for option in reversed(
-        (
-            click.option(
-                "--set",
-                "parameters",
-                metavar="NAME=VALUE",
-                multiple=True,
-                callback=_parameters,
-                help="Value of a parameter: a number (--set l=0.6) or, for a $NAME in brackets,"
-                " a language (--set T=yo). May be repeated.",
-            ),
-            click.option(
-                "--semantics",
-                type=click.Choice(SEMANTICS),
-                help="What + and * mean: on the factors A and B one by one (elementwise), or on"
-                " the updates that they make (exact).  [default: elementwise]",
-            ),
-            click.option(
-                "--dtype",
-                type=click.Choice(DTYPES),
-                help="Number format of the result.  [default: that of the adapters]",
-            ),
-            text_option(
-                "--task",
-                metavar="TASK",
-                help="Task that task[..] and any[..] mean where they name none.",
-            ),
-            text_option(
-                "--base", metavar="MODEL", help="Base model that [..] means where it names none."
-            ),
-            text_option(
-                "--peft", metavar="TYPE", help="PEFT type that [..] means where it names none."
-            ),
-            distances_option,
-        )
-    ):
+    for option in reversed(_MEANING.values()):
         command = option(command)
+    return command
+
+
+def expression_options(command: Decorated) -> Decorated:
+    """Add these options but --base and --dtype, for commands that load the base model itself."""
+    for name, option in reversed(_MEANING.items()):
+        if name not in ("base", "dtype"):
+            command = option(command)
     return command

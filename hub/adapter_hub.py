@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..store import (
     GRACE,
@@ -22,6 +22,7 @@ from ..store import (
 from .errors import OutputError
 from .exchange import Exchange
 from .home import Home, find_home
+from .meaning import Meaning, request_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .composition import Compiled, Explanation, Outdated, Request
     from .difference import Difference
     from .result import Composed
+    from .series import Value
 
 # Modules that load torch or lark are imported by the methods that need them: a plain query
 # must not pay for either.
@@ -211,17 +213,11 @@ class AdapterHub(Exchange):
         *,
         name: str | None = None,
         output: str | Path | None = None,
-        parameters: Mapping[str, str] | None = None,
-        semantics: str | None = None,
-        dtype: str | None = None,
-        task: str | None = None,
-        base: str | None = None,
-        peft: str | None = None,
-        distances: str | None = None,
         result_language: str | Sequence[str] | None = None,
         result_task: str | None = None,
         license: str | None = None,
         note: str | None = None,
+        **meaning: Unpack[Meaning],
     ) -> Composed:
         """Compose adapters into a new one, in the catalogue, in a PEFT folder, or both.
 
@@ -229,25 +225,19 @@ class AdapterHub(Exchange):
             expression: `0.6*task[en] + 0.4*(lm[pt] - lm[en])`.
             name: of the result in the catalogue. With neither name nor output: `composed-DIGEST`.
             output: a new or empty folder, written as an ordinary PEFT adapter.
-            parameters: values of the program's parameters.
-            semantics: what `+` means: `elementwise` (default), `exact`, `onesided` or
-                `peft-linear`.
-            dtype: `float32`, `float16` or `bfloat16`; default that of the inputs.
-            task, base, peft: what selectors mean that do not say it themselves.
-            distances: between languages: `uriel` (default), `lang2vec`, or a TSV file.
             result_language, result_task, license, note: what is recorded of the result.
+            meaning: what bears on what the expression means (see `Meaning`).
 
         Raises:
-            DslError: the program, with its place, or adapters that do not go together.
+            DslError: the program, with its place, or adapters that do not go together; or a
+                function that needs more memory than it may have.
             OutputError: a folder that is taken.
         """
         from ..dsl.languages import normalize
         from .provenance import languages_given
         from .result import Result, carry_out
 
-        compiled = self._compile(
-            _request(expression, parameters, semantics, dtype, task, base, peft, distances)
-        )
+        compiled = self._compile(request_of(expression, **meaning))
         given = languages_given(result_language) or ()
         if name is None and output is None:
             name = f"composed-{compiled.evaluation.plan.digest[:12]}"
@@ -265,14 +255,7 @@ class AdapterHub(Exchange):
     def explain(
         self,
         expression: str,
-        *,
-        parameters: Mapping[str, str] | None = None,
-        semantics: str | None = None,
-        dtype: str | None = None,
-        task: str | None = None,
-        base: str | None = None,
-        peft: str | None = None,
-        distances: str | None = None,
+        **meaning: Unpack[Meaning],
     ) -> Explanation:
         """What an expression means here and now: choices, canonical sum, size, divergence.
 
@@ -288,23 +271,16 @@ class AdapterHub(Exchange):
         from .remote.client import HubClient
         from .renewal import renewals_of
 
-        request = _request(expression, parameters, semantics, dtype, task, base, peft, distances)
+        request = request_of(expression, **meaning)
         with Looking(HubClient) as look:
             compiled = compile_request(self.catalog, self.blobs, request, look=look)
             renewals = renewals_of(self.catalog, compiled.parents.values())
-            return explain(compiled, renewals, look.downloads)
+            return explain(self.blobs, compiled, renewals, look.downloads)
 
     def state_dict(
         self,
         expression: str,
-        *,
-        parameters: Mapping[str, str] | None = None,
-        semantics: str | None = None,
-        dtype: str | None = None,
-        task: str | None = None,
-        base: str | None = None,
-        peft: str | None = None,
-        distances: str | None = None,
+        **meaning: Unpack[Meaning],
     ) -> dict[str, Tensor]:
         """The composed tensors in memory, as `peft.set_peft_model_state_dict` takes them.
 
@@ -313,12 +289,48 @@ class AdapterHub(Exchange):
         """
         from ..dsl.tensors.execute import state_dict
         from .composition import refuse_damaged_parents
+        from .workings import made
 
-        compiled = self._compile(
-            _request(expression, parameters, semantics, dtype, task, base, peft, distances)
-        )
+        compiled = self._compile(request_of(expression, **meaning))
         refuse_damaged_parents(self.blobs, compiled)
-        return state_dict(compiled.blueprint)
+        with made(self.blobs, compiled) as ready:
+            return state_dict(ready.blueprint)
+
+    def state_dicts(
+        self,
+        expression: str,
+        *,
+        over: Mapping[str, Sequence[Value]],
+        **meaning: Unpack[Meaning],
+    ) -> Iterator[tuple[dict[str, str], dict[str, Tensor]]]:
+        """The composed tensors at many values of some parameters, each adapter read once.
+
+        >>> for values, tensors in hub.state_dicts(           # doctest: +SKIP
+        ...     "l*task[en] + (1 - l)*lm[pt]", over={"l": [0.0, 0.5, 1.0]}
+        ... ):
+        ...     print(values["l"], len(tensors))
+
+        Args:
+            over: values by the name of a parameter; of several names all combinations are made,
+                the values of the last one changing fastest.
+            meaning: what else bears on what the expression means (see `Meaning`). Where all
+                results have more than `memory`, the adapters are read more than once.
+
+        Returns:
+            The values, as texts by name, and the tensors as `state_dict` gives them, one after
+            another. Everything but reading tensors is done and checked when this returns.
+
+        Raises:
+            DslError: as `compose`, at whichever value it is wrong.
+        """
+        from .composition import refuse_damaged
+        from .series import compile_series, tensors_of
+
+        request = request_of(expression, **meaning)
+        series = compile_series(self.catalog, self.blobs, request, over, self.bring)
+        records = (record for _, one in series for record in one.parents.values())
+        refuse_damaged(self.blobs, records)
+        return tensors_of(self.blobs, series)
 
     def fsck(self) -> Examination:
         """Whether catalogue and weights agree: every blob rehashed, every reference followed."""
@@ -444,17 +456,3 @@ class AdapterHub(Exchange):
         from .composition import compile_request
 
         return compile_request(self.catalog, self.blobs, request, self.bring)
-
-
-def _request(
-    expression: str,
-    parameters: Mapping[str, str] | None,
-    semantics: str | None,
-    dtype: str | None,
-    *context: str | None,
-) -> Request:
-    """A request of the arguments that compose, explain and state_dict share."""
-    from ..dsl.meaning.catalogue import Context
-    from .composition import Request
-
-    return Request(expression, dict(parameters or {}), semantics, dtype, Context(*context))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..dsl.meaning.plan import AdapterKey, Plan
+from ..dsl.meaning.plan import AdapterKey, Atom, Plan
 from ..dsl.tensors.alignment import Alignment, alignments
 from ..dsl.tensors.blueprint import Blueprint
 from ..dsl.tensors.divergence import Divergence, divergence
@@ -36,7 +36,7 @@ def with_risks(
 
     Args:
         blueprint: a prepared plan.
-        plan: what was prepared; its adapters are the blueprint's sources.
+        plan: what was prepared; its atoms are the blueprint's sources.
         parents: the catalogue's records of the adapters.
 
     Raises:
@@ -45,20 +45,29 @@ def with_risks(
     unrelated = [one for one in alignments(blueprint.sources, blueprint.sums) if one.unrelated]
     if not unrelated:
         return blueprint
-    records = [parents[key] for key in plan.adapters]
-    return replace(blueprint, warnings=(*blueprint.warnings, _warning(unrelated, records, plan)))
+    sources = [_source(atom, parents) for atom in plan.atoms]
+    return replace(blueprint, warnings=(*blueprint.warnings, _warning(unrelated, sources, plan)))
 
 
-def _warning(unrelated: Sequence[Alignment], records: Sequence[VersionRecord], plan: Plan) -> str:
+def _source(atom: Atom, parents: Mapping[AdapterKey, VersionRecord]) -> tuple[str, bool]:
+    """What a source is called, and whether it was composed."""
+    if isinstance(atom, AdapterKey):
+        return parents[atom].label, parents[atom].kind == "composed"
+    return atom.spelled(lambda key: parents[key].label), True
+
+
+def _warning(
+    unrelated: Sequence[Alignment], sources: Sequence[tuple[str, bool]], plan: Plan
+) -> str:
     """One sentence on the pair that is least alike; how many more there are, and what to do."""
     least = min(unrelated, key=lambda one: one.cosine)
-    pair = records[least.first], records[least.second]
+    pair = sources[least.first], sources[least.second]
     more = len(unrelated) - 1
     others = f", and {more} more {'pair' if more == 1 else 'pairs'} likewise" if more else ""
-    composed = [f"'{record.label}'" for record in pair if record.kind == "composed"]
+    composed = [f"'{name}'" for name, is_composed in pair if is_composed]
     caution = f" ({' and '.join(composed)} being composed may also cause it)" if composed else ""
     return (
-        f"the A factors of '{pair[0].label}' and '{pair[1].label}' have a cosine of "
+        f"the A factors of '{pair[0][0]}' and '{pair[1][0]}' have a cosine of "
         f"{round(least.cosine, 2) + 0.0:.2f}{others}: going by the weights, they did not start "
         f"from one initialisation{caution}, and {plan.semantics} sums are only right around a "
         "shared start; exact(...) sums the updates themselves"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from ..dsl.checks.check import check
 from ..dsl.meaning.catalogue import Choice, Context, label
 from ..dsl.meaning.evaluate import Evaluation, evaluate
 from ..dsl.meaning.plan import AdapterKey
+from ..dsl.sizes import DEFAULT_MEMORY_BYTES, size_words
 from ..dsl.syntax import Program
 from ..dsl.tensors.blueprint import Blueprint, Operand, prepare
 from ..dsl.tensors.divergence import Divergence
@@ -19,28 +23,40 @@ from .assessment import distance_from_exact, with_risks
 from .awaited import Bring, Download, Look, refuse_awaited, weights_of
 from .cookbook import recipes_of
 from .errors import IntegrityError
+from .workings import Working, made, workings_of
+
+_MOST_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: the program, its parameters, and what selectors leave open."""
+    """What is asked for: the program, its parameters, and what selectors leave open.
+
+    `memory_bytes` is the most that carrying it out may take.
+    """
 
     expression: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     semantics: str | None = None
     dtype: str | None = None
     context: Context = field(default_factory=Context)
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A request understood, resolved and found possible; no tensor has been read yet."""
+    """A request understood, resolved and found possible; no tensor has been read yet.
+
+    Where functions have to make something first, the blueprint cannot be executed before
+    `workings.made` has them do so; `workings` are those functions then, with what they lost.
+    """
 
     request: Request
     program: Program
     evaluation: Evaluation
     parents: Mapping[AdapterKey, VersionRecord]
     blueprint: Blueprint
+    workings: tuple[Working, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,8 @@ class Explanation:
         divergence: how far the semantics lie from the exact sum; None under `exact`, and for
             PEFT types whose update is no product of two factors.
         renewals: composed adapters among the chosen ones that would come out differently today.
+        workings: the functions in it that are not linear: what they do and need; and what they
+            lose, where they could be carried out to see.
         downloads: weights that are not here yet. Until they are, canonical form and digest, and
             what else only weights can tell, are None.
     """
@@ -87,6 +105,7 @@ class Explanation:
     warnings: tuple[str, ...]
     divergence: Divergence | None = None
     renewals: tuple[Outdated, ...] = ()
+    workings: tuple[Working, ...] = ()
     downloads: tuple[Download, ...] = ()
 
 
@@ -109,9 +128,7 @@ def compile_request(
     program = parse(request.expression)
     while True:
         evaluation = resolve_request(catalog, request, program)
-        parents: dict[AdapterKey, VersionRecord] = {}
-        for key, candidate in evaluation.adapters.items():
-            parents[key] = catalog.get(candidate.name, candidate.version)
+        parents = parents_of(catalog, evaluation)
         awaited = [record for record in parents.values() if not record.here]
         if not awaited or look is not None:
             break
@@ -119,6 +136,17 @@ def compile_request(
     operands = {key: operand(record, blobs, look) for key, record in parents.items()}
     blueprint = prepare(evaluation.plan, operands, request.dtype)
     return Compiled(request, program, evaluation, parents, blueprint)
+
+
+def parents_of(catalog: Catalog, evaluation: Evaluation) -> dict[AdapterKey, VersionRecord]:
+    """The adapters of an evaluated program as they are catalogued."""
+    return {
+        # What the catalogue itself answered is not asked for again.
+        key: chosen
+        if isinstance(chosen, VersionRecord)
+        else catalog.get(chosen.name, chosen.version)
+        for key, chosen in evaluation.adapters.items()
+    }
 
 
 def resolve_request(catalog: Catalog, request: Request, program: Program) -> Evaluation:
@@ -152,23 +180,65 @@ def refuse_damaged_parents(blobs: BlobStore, compiled: Compiled) -> None:
     Raises:
         IntegrityError: weights that are damaged or gone, with the adapter's name.
     """
-    for record in compiled.parents.values():
+    refuse_damaged(blobs, compiled.parents.values())
+
+
+def refuse_damaged(blobs: BlobStore, records: Iterable[VersionRecord]) -> None:
+    """Read the weights of versions, some at once, and compare them with their digests.
+
+    Raises:
+        IntegrityError: weights that are damaged or gone, with the adapter's name.
+    """
+
+    def check(record: VersionRecord) -> None:
         try:
             blobs.verify(record.digest)
         except BlobError as error:
             raise IntegrityError(f"the weights of {label(record)}: {error}") from error
 
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(check, {record.digest: record for record in records}.values()):
+            pass
+
 
 def explain(
+    blobs: BlobStore,
     compiled: Compiled,
     renewals: tuple[Outdated, ...] = (),
     downloads: tuple[Download, ...] = (),
 ) -> Explanation:
-    """What the compiled request means; in full, unless weights are still to be downloaded."""
-    plan = compiled.evaluation.plan
-    blueprint = compiled.blueprint
-    if not downloads:
-        blueprint = with_risks(blueprint, plan, compiled.parents)
+    """What the compiled request means; in full, unless weights are still to be downloaded.
+
+    Functions are carried out to see what they lose and what the sum is far from, unless they make
+    whole matrices, which may take minutes, or may not have the memory that they need.
+    """
+    workings = workings_of(compiled.blueprint, compiled.parents)
+    limit = compiled.request.memory_bytes
+    beyond = [one for one in workings if one.memory_bytes > limit]
+    if downloads or beyond or any(one.is_dense for one in workings):
+        warnings = tuple(
+            f"{one.call} needs {size_words(one.memory_bytes)} of memory, and the limit is "
+            f"{size_words(limit)}: compose it with --memory {size_words(one.memory_bytes)}"
+            for one in beyond
+        )
+        blueprint = compiled.blueprint
+        blueprint = replace(blueprint, warnings=(*blueprint.warnings, *warnings))
+        return _explanation(
+            replace(compiled, blueprint=blueprint, workings=workings), renewals, downloads, None
+        )
+    with made(blobs, compiled) as ready:
+        blueprint = with_risks(ready.blueprint, ready.evaluation.plan, ready.parents)
+        divergence = distance_from_exact(blueprint)
+        return _explanation(replace(ready, blueprint=blueprint), renewals, downloads, divergence)
+
+
+def _explanation(
+    compiled: Compiled,
+    renewals: tuple[Outdated, ...],
+    downloads: tuple[Download, ...],
+    divergence: Divergence | None,
+) -> Explanation:
+    plan, blueprint = compiled.evaluation.plan, compiled.blueprint
     return Explanation(
         program=print_program(compiled.program),
         choices=compiled.evaluation.choices,
@@ -181,8 +251,9 @@ def explain(
         size_bytes=blueprint.size_bytes,
         bytes_to_read=blueprint.bytes_to_read,
         warnings=blueprint.warnings,
-        divergence=None if downloads else distance_from_exact(blueprint),
+        divergence=divergence,
         renewals=renewals,
+        workings=compiled.workings,
         downloads=downloads,
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..store import Added, BlobStore, Catalog, VersionRecord
 from .awaited import Bring, refuse_awaited
 from .errors import SourceError
+from .meaning import memory_of
 
 if TYPE_CHECKING:
     from .remote.client import HubClient
@@ -174,7 +175,12 @@ class Exchange(ABC):
             bring(self.catalog, self.blobs, client or HubClient(), record)
 
     def verify(
-        self, target: str | Path, *, fetch: bool = False, client: HubClient | None = None
+        self,
+        target: str | Path,
+        *,
+        fetch: bool = False,
+        client: HubClient | None = None,
+        memory: int | str | None = None,
     ) -> Verification:
         """Prove a folder or a catalogued version: digests first, then made again and compared.
 
@@ -183,30 +189,34 @@ class Exchange(ABC):
             fetch: get missing parents from where they are published, for the proof alone; and
                 weights that were imported without, to stay.
             client: another hub than the usual one.
+            memory: the most that making it again may take, in bytes or as `"1GiB"`; default
+                256 MiB.
 
         Raises:
             IntegrityError: something differs; the message names it.
             UnknownVersionError: a parent is not here, or published nowhere.
         """
         if not fetch:
-            return self._prove(target, refuse_awaited, None)
+            return self._prove(target, refuse_awaited, None, memory_of(memory))
         from .remote.client import HubClient
         from .remote.fetched_parents import fetched_parents
 
         hub = client or HubClient()
         with fetched_parents(self.catalog, hub) as get:
-            return self._prove(target, partial(self.bring, client=hub), get)
+            return self._prove(target, partial(self.bring, client=hub), get, memory_of(memory))
 
-    def _prove(self, target: str | Path, bring: Bring, fetch: Fetch | None) -> Verification:
+    def _prove(
+        self, target: str | Path, bring: Bring, fetch: Fetch | None, memory_bytes: int
+    ) -> Verification:
         from .verification import verify_folder, verify_version
 
         folder = Path(target).expanduser()
         if folder.is_dir():
-            return verify_folder(self.catalog, self.blobs, folder, fetch)
+            return verify_folder(self.catalog, self.blobs, folder, fetch, memory_bytes)
         if isinstance(target, Path):
             raise SourceError(f"there is no folder '{target}'")
         record = self.show(target)
         if not record.here:
             bring([record])
             record = self.show(target)
-        return verify_version(self.catalog, self.blobs, record, fetch)
+        return verify_version(self.catalog, self.blobs, record, fetch, memory_bytes)

@@ -35,6 +35,7 @@ from .naming import refuse_other_kind
 from .output_folder import new_folder
 from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from .remote.places import place_of_version, places_of
+from .workings import Working, errors_as_json, made, tolerance_of, with_errors, workings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Composed:
         output: the folder that was written.
         created: whether this made a new version.
         computed: False when the weights were already there and nothing was calculated.
+        workings: the functions in it that are not linear, with what they lost.
     """
 
     digest: str
@@ -82,6 +84,7 @@ class Composed:
     output: Path | None
     created: bool
     computed: bool
+    workings: tuple[Working, ...] = ()
 
 
 def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Result) -> Composed:
@@ -98,17 +101,41 @@ def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Re
         )
     if result.name is not None:
         refuse_other_kind(catalog, result.name, "composed")
-    plan, parents = compiled.evaluation.plan, compiled.parents
-    compiled = replace(compiled, blueprint=with_risks(compiled.blueprint, plan, parents))
-    if result.output is None:
-        return _into_catalogue(catalog, blobs, compiled, result, None)
-    with new_folder(result.output) as folder:
-        if result.name is None:
-            refuse_damaged_parents(blobs, compiled)
-            composed = _into_folder(catalog, folder, compiled, result)
-        else:
-            composed = _into_catalogue(catalog, blobs, compiled, result, folder)
-    return composed
+    known = _known(catalog, blobs, compiled) if result.name is not None else None
+    if known is not None and result.output is None and compiled.blueprint.makings is not None:
+        return _kept(catalog, blobs, _as_known(compiled, known), result, known, None)
+    if known is None:
+        refuse_damaged_parents(blobs, compiled)
+    with made(blobs, compiled) as ready:
+        plan, parents = ready.evaluation.plan, ready.parents
+        ready = replace(ready, blueprint=with_risks(ready.blueprint, plan, parents))
+        if result.output is None:
+            return _kept(catalog, blobs, ready, result, known, None)
+        with new_folder(result.output) as folder:
+            if result.name is None:
+                return _into_folder(catalog, folder, ready, result)
+            return _kept(catalog, blobs, ready, result, known, folder)
+
+
+def _known(catalog: Catalog, blobs: BlobStore, compiled: Compiled) -> VersionRecord | None:
+    """An equal composition whose weights are there, so that they need not be computed again."""
+    plan = compiled.evaluation.plan
+    known = catalog.composed(plan.digest, compiled.blueprint.dtype)
+    return known if known is not None and blobs.contains(known.digest) else None
+
+
+def _as_known(compiled: Compiled, known: VersionRecord) -> Compiled:
+    """What carrying out functions would give, as an equal composition has it."""
+    blueprint = replace(
+        compiled.blueprint,
+        config=known.config,
+        rank=known.rank,
+        size_bytes=known.size_bytes,
+        sums=(),
+    )
+    errors = known.composition.lock.get("errors", ()) if known.composition else ()
+    workings = with_errors(workings_of(compiled.blueprint, compiled.parents), errors)
+    return replace(compiled, blueprint=blueprint, workings=workings)
 
 
 def _into_folder(catalog: Catalog, folder: Path, compiled: Compiled, result: Result) -> Composed:
@@ -119,24 +146,26 @@ def _into_folder(catalog: Catalog, folder: Path, compiled: Compiled, result: Res
             hashed.update(buffer)
             file.write(buffer)
 
-        execute(compiled.blueprint, write)
+        execute(compiled.blueprint, write, budget_bytes=compiled.request.memory_bytes)
     lock = _lock(catalog, compiled, hashed.hexdigest())
     _write_beside(catalog, folder, compiled, lock, result)
     return _composed(compiled, lock, result, None, created=True, computed=True)
 
 
-def _into_catalogue(
-    catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Result, folder: Path | None
+def _kept(
+    catalog: Catalog,
+    blobs: BlobStore,
+    compiled: Compiled,
+    result: Result,
+    known: VersionRecord | None,
+    folder: Path | None,
 ) -> Composed:
-    plan, blueprint = compiled.evaluation.plan, compiled.blueprint
-    known = catalog.composed(plan.digest, blueprint.dtype)
-    reused = known is not None and blobs.contains(known.digest)
-    if known is not None and reused:
+    """Put the result into the catalogue, and into a folder; `known` has its weights already."""
+    if known is not None:
         digest = known.digest
     else:
-        refuse_damaged_parents(blobs, compiled)
         with blobs.writer() as writer:
-            execute(blueprint, writer.write)
+            execute(compiled.blueprint, writer.write, budget_bytes=compiled.request.memory_bytes)
             digest = writer.commit().digest
     lock = _lock(catalog, compiled, digest)
     if folder is not None:
@@ -146,7 +175,12 @@ def _into_catalogue(
         _new_version(compiled, lock, result, blobs.path(digest)), stored=blobs.contains
     )
     return _composed(
-        compiled, lock, result, added.version.version, created=added.created, computed=not reused
+        compiled,
+        lock,
+        result,
+        added.version.version,
+        created=added.created,
+        computed=known is None,
     )
 
 
@@ -192,6 +226,8 @@ def _lock(catalog: Catalog, compiled: Compiled, digest: str) -> Lock:
         result=AdapterKey(digest, config_digest(compiled.blueprint.config)),
         files={WEIGHTS_NAME: digest, CONFIG_NAME: config},
         tools={"isogloss": version("isogloss"), "torch": version("torch")},
+        tolerance=tolerance_of(compiled.workings),
+        errors=errors_as_json(compiled.workings),
     )
 
 
@@ -279,4 +315,5 @@ def _composed(
         output=None if result.output is None else Path(result.output),
         created=created,
         computed=computed,
+        workings=compiled.workings,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,16 @@ from ..dsl.errors import DslError
 from ..dsl.meaning.catalogue import label
 from ..dsl.meaning.lock import LOCK_NAME, Lock, LockedAdapter, lock_from_json, read_lock
 from ..dsl.meaning.plan import AdapterKey
-from ..dsl.tensors.blueprint import Operand, prepare
+from ..dsl.sizes import DEFAULT_MEMORY_BYTES
+from ..dsl.tensors.blueprint import Blueprint, Operand, prepare
+from ..dsl.tensors.closeness import farthest
 from ..dsl.tensors.configuration import config_digest
 from ..dsl.tensors.execute import execute
+from ..dsl.tensors.making import made_ready
 from ..store import BlobError, BlobStore, Catalog, UnknownVersionError, VersionRecord
 from .composition import operand
 from .errors import IntegrityError, SourceError
+from .peft_folder import WEIGHTS_NAME
 from .remote.fetched_parents import Fetch
 
 
@@ -37,11 +42,16 @@ class Verification:
 
 
 def verify_folder(
-    catalog: Catalog, blobs: BlobStore, folder: Path, fetch: Fetch | None = None
+    catalog: Catalog,
+    blobs: BlobStore,
+    folder: Path,
+    fetch: Fetch | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Verification:
     """Prove a folder that holds a lock; files may be symbolic links, as in the Hub's cache.
 
-    `fetch` gets the parents that are not in the catalogue.
+    `fetch` gets the parents that are not in the catalogue; `memory_bytes` is the most that making
+    it again may take.
 
     Raises:
         SourceError: no lock. IntegrityError: a file, a parent or the result differs.
@@ -67,12 +77,16 @@ def verify_folder(
                 f"'{folder / name}' was changed: its sha256 is {found}, the lock says {expected}"
             )
         checks.append(Check(name, f"sha256 {expected}"))
-    checks += _made_again(catalog, blobs, lock, fetch)
+    checks += _made_again(catalog, blobs, lock, folder / WEIGHTS_NAME, fetch, memory_bytes)
     return Verification(str(folder), lock.result.weights, tuple(checks))
 
 
 def verify_version(
-    catalog: Catalog, blobs: BlobStore, record: VersionRecord, fetch: Fetch | None = None
+    catalog: Catalog,
+    blobs: BlobStore,
+    record: VersionRecord,
+    fetch: Fetch | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Verification:
     """Prove a catalogued version: its weights, its configuration and, if composed, its making.
 
@@ -87,7 +101,8 @@ def verify_version(
             raise IntegrityError(f"the lock of {label(record)}: {error}") from error
         if lock.result != AdapterKey(record.digest, record.config_digest):
             raise IntegrityError(f"the lock of {label(record)} is of another result")
-        checks += _made_again(catalog, blobs, lock, fetch)
+        weights = blobs.path(record.digest)
+        checks += _made_again(catalog, blobs, lock, weights, fetch, memory_bytes)
     return Verification(label(record), record.digest, tuple(checks))
 
 
@@ -108,7 +123,14 @@ def _intact(blobs: BlobStore, record: VersionRecord) -> list[Check]:
     ]
 
 
-def _made_again(catalog: Catalog, blobs: BlobStore, lock: Lock, fetch: Fetch | None) -> list[Check]:
+def _made_again(
+    catalog: Catalog,
+    blobs: BlobStore,
+    lock: Lock,
+    weights: Path,
+    fetch: Fetch | None,
+    memory_bytes: int,
+) -> list[Check]:
     """Compose from the lock alone, and compare with what it promises."""
     checks: list[Check] = []
     operands: dict[AdapterKey, Operand] = {}
@@ -122,21 +144,40 @@ def _made_again(catalog: Catalog, blobs: BlobStore, lock: Lock, fetch: Fetch | N
             checks.append(Check(f"fetched {adapter.name}", f"sha256 {adapter.key.weights}"))
         else:
             raise _missing(adapter)
-    blueprint = prepare(lock.plan, operands, lock.dtype)
+    foreseen = prepare(lock.plan, operands, lock.dtype)
+    with made_ready(foreseen, blobs.root / "tmp", memory_bytes) as ready:
+        blueprint = ready.blueprint
+        if config_digest(blueprint.config) != lock.result.config:
+            raise IntegrityError(
+                f"made again, the configuration has digest {config_digest(blueprint.config)}, "
+                f"the lock says {lock.result.config}"
+            )
+        return [*checks, Check("made again", _compared(blobs, blueprint, lock, weights))]
+
+
+def _compared(blobs: BlobStore, blueprint: Blueprint, lock: Lock, weights: Path) -> str:
+    """Make the weights again and compare; to the bit, or within the tolerance of the lock."""
     hashed = hashlib.sha256()
-    execute(blueprint, hashed.update)
-    if hashed.hexdigest() != lock.result.weights:
+    if lock.tolerance is None:
+        execute(blueprint, hashed.update)
+        if hashed.hexdigest() != lock.result.weights:
+            raise IntegrityError(
+                f"made again, the weights have sha256 {hashed.hexdigest()}, "
+                f"the lock says {lock.result.weights}"
+            )
+        return f"equal bit for bit, sha256 {lock.result.weights}"
+    with tempfile.NamedTemporaryFile(dir=blobs.root / "tmp") as file:
+        execute(blueprint, file.write)
+        file.seek(0)
+        if hashlib.file_digest(file, "sha256").hexdigest() == lock.result.weights:
+            return f"equal bit for bit, sha256 {lock.result.weights}"
+        where, distance = farthest(blueprint.config, weights, Path(file.name))
+    if distance > lock.tolerance:
         raise IntegrityError(
-            f"made again, the weights have sha256 {hashed.hexdigest()}, "
-            f"the lock says {lock.result.weights}"
+            f"made again, '{where}' differs by {distance:.2g} of its norm, and the lock allows "
+            f"{lock.tolerance:g}"
         )
-    if config_digest(blueprint.config) != lock.result.config:
-        raise IntegrityError(
-            f"made again, the configuration has digest {config_digest(blueprint.config)}, "
-            f"the lock says {lock.result.config}"
-        )
-    checks.append(Check("made again", f"equal bit for bit, sha256 {lock.result.weights}"))
-    return checks
+    return f"within {distance:.2g} of the norm at '{where}', and the lock allows {lock.tolerance:g}"
 
 
 def _missing(adapter: LockedAdapter) -> UnknownVersionError:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+import fcntl
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, quoted
+from ..sizes import size_words
 from .blueprint import Blueprint, assemble
 from .tensorfile import read_header
 
@@ -36,10 +37,16 @@ def require_memory(blueprint: Blueprint, memory_bytes: int) -> None:
     for step in steps:
         if step.memory_bytes > memory_bytes:
             raise UnsupportedError(
-                f"{step.derived.function} needs {in_words(step.memory_bytes)} of memory for "
-                f"'{step.largest}', and the limit is {in_words(memory_bytes)}",
-                hint=f"raise it: --memory {_rounded(step.memory_bytes)}",
+                f"{step.derived.function} needs {size_words(step.memory_bytes)} of memory for "
+                f"{quoted(step.largest, 120)}, and the limit is {size_words(memory_bytes)}",
+                hint=f"raise it with --memory {size_words(step.memory_bytes)}" + _instead(step),
             )
+
+
+def _instead(step: Step) -> str:
+    if not step.is_dense:
+        return ""
+    return "; it makes the update of a module as a whole matrix, which elementwise does not"
 
 
 @contextmanager
@@ -64,39 +71,33 @@ def made_ready(blueprint: Blueprint, folder: Path | None, memory_bytes: int) -> 
         return
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="making-", dir=folder))
-    try:
-        yield _made(makings, place)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with ExitStack() as stack:
+        paths = [stack.enter_context(_temporary(folder)) for _ in makings.steps]
+        yield _made(makings, paths)
 
 
-def _made(makings: Makings, folder: Path) -> Ready:
+@contextmanager
+def _temporary(folder: Path | None) -> Iterator[Path]:
+    """A file that goes away in the end; locked, so that one left by a dead process is told."""
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        path = Path(file.name)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _made(makings: Makings, paths: Sequence[Path]) -> Ready:
     from .steps import foresee
 
     adapters = dict(makings.adapters)
     reports: list[Report] = []
-    for foreseen in makings.steps:
+    for foreseen, path in zip(makings.steps, paths, strict=True):
         step: Step = foresee(foreseen.derived, adapters)
-        path = folder / f"{step.derived.digest}.safetensors"
         config, report = step.carry_out(path)
         if report is not None:
             reports.append(report)
         operand = replace(step.adapter.operand, path=path, config=config, is_there=True)
         adapters[step.derived] = replace(step.adapter, operand=operand, header=read_header(path))
     return Ready(assemble(makings.plan, adapters, makings.dtype), tuple(reports))
-
-
-def in_words(size_bytes: int) -> str:
-    """A size for people, rounded up in the last digit.
-
-    >>> in_words(256 << 20), in_words(5 * 10**9)
-    ('256 MiB', '4.7 GiB')
-    """
-    if size_bytes < 1 << 30:
-        return f"{-(-size_bytes >> 20)} MiB"
-    return f"{-(-size_bytes * 10 >> 30) / 10:.1f} GiB"
-
-
-def _rounded(size_bytes: int) -> str:
-    return in_words(size_bytes).replace(" ", "")

@@ -192,7 +192,11 @@ def _assessed(catalog: Catalog, blobs: BlobStore, lock: Lock) -> dict[str, Any]:
         named = [one for one in found if (one.name, one.version) == (adapter.name, adapter.version)]
         parents[adapter.key] = (named or found)[-1]
     operands = {key: operand(parent, blobs) for key, parent in parents.items()}
-    blueprint = with_risks(prepare(lock.plan, operands, lock.dtype), lock.plan, parents)
+    blueprint = prepare(lock.plan, operands, lock.dtype)
+    if blueprint.makings is not None:
+        # That would take as long as composing it.
+        return {}
+    blueprint = with_risks(blueprint, lock.plan, parents)
     return {"distance": distance_in_words(blueprint), "warnings": blueprint.warnings}
 
 
