@@ -24,7 +24,7 @@ def new_folder(output: str | Path) -> Iterator[Path]:
     made = _missing_parents(target)
     building = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
-        _refuse_taken(target)
+        refuse_taken(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         building.mkdir()
     except OSError as error:
@@ -32,7 +32,7 @@ def new_folder(output: str | Path) -> Iterator[Path]:
     try:
         yield building
         _sync(building)
-        _refuse_taken(target)
+        refuse_taken(target)
         building.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
@@ -54,7 +54,12 @@ def _missing_parents(target: Path) -> list[Path]:
     return [folder for folder in target.parents if not os.path.lexists(folder)]
 
 
-def _refuse_taken(target: Path) -> None:
+def refuse_taken(target: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        OutputError: not an empty folder, nor a place where nothing is.
+    """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise OutputError(f"'{target}' is there and is not a folder")
     if target.is_dir() and any(target.iterdir()):

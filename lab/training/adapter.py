@@ -21,6 +21,7 @@ LORA_RANK = 4
 # layer by one number, so that 32 is as near as it comes, and square layers get a square factor.
 PAPER_KRONECKER = (32, 16)
 LOKR_FACTOR = 32
+ADALORA = "ADALORA"
 
 
 def start_adapter(base: Base, settings: Settings) -> PeftModel:
@@ -35,11 +36,15 @@ def start_adapter(base: Base, settings: Settings) -> PeftModel:
     with torch.random.fork_rng():
         torch.manual_seed(settings.init_seed)
         try:
-            return get_peft_model(base.model, config)
+            adapter = get_peft_model(base.model, config)
         except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
             raise ModelError(
                 f"peft cannot put {settings.peft} on {type(base.model).__name__}: {error}"
             ) from error
+    # A set there, and so in an order that differs from one process to the next.
+    if isinstance(targets := getattr(config, "target_modules", None), (set, list)):
+        config.target_modules = sorted(targets)
+    return adapter
 
 
 def adapter_config(base: Base, settings: Settings) -> PeftConfig:
@@ -73,7 +78,7 @@ def adapter_config(base: Base, settings: Settings) -> PeftConfig:
     values |= _size(name, there, base, settings, values.get("target_modules", []))
     if name == "IA3":
         values["feedforward_modules"] = []
-    if name == "LORA" and _is_transposed(base):
+    if "fan_in_fan_out" in there and _is_transposed(base):
         values["fan_in_fan_out"] = True
     unknown = sorted(set(settings.peft_options) - there)
     if unknown:
@@ -118,19 +123,25 @@ def _targets(base: Base, settings: Settings) -> list[str]:
 def _size(
     name: str, there: set[str], base: Base, settings: Settings, targets: list[str]
 ) -> dict[str, Any]:
+    """Rank and alpha; what is not LoRA or LoKr keeps peft's own where nobody says any."""
+    if name == ADALORA:
+        size: dict[str, Any] = {"total_step": settings.steps}
+        return size | ({} if settings.rank is None else {"target_r": settings.rank})
     if "r" not in there:
         if settings.rank is not None:
             raise SettingsError(f"{settings.peft} has no rank: leave it out")
         return {}
+    rank = settings.rank
+    if name == "LORA":
+        rank = rank or LORA_RANK
+    elif name == "LOKR":
+        rank = rank or _full_rank(base, targets)
+    size = {} if rank is None else {"r": rank}
     if name == "LOKR":
-        rank = settings.rank or _full_rank(base, targets)
-        size: dict[str, Any] = {"r": rank, "decompose_factor": LOKR_FACTOR}
-    else:
-        rank = settings.rank or LORA_RANK
-        size = {"r": rank}
+        size["decompose_factor"] = LOKR_FACTOR
     alpha = rank if settings.alpha is None else settings.alpha
     field = next((one for one in ("lora_alpha", "alpha") if one in there), None)
-    if field is not None:
+    if field is not None and alpha is not None:
         size[field] = int(alpha) if float(alpha).is_integer() else alpha
     return size
 

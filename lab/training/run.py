@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from ...hub import AdapterHub, NameTakenError
 from ...hub.naming import refuse_other_kind
+from ...hub.output_folder import new_folder, refuse_taken
+from ...hub.peft_folder import CONFIG_NAME, TRAINER_STATE_NAME, WEIGHTS_NAME
 from ...hub.provenance import check_description
 from ...store import VersionRecord
 from ..data.fields import Fields
@@ -22,6 +26,8 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from ..models.base import Base
+
+LOCK_NAME = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +147,11 @@ def carry_out(
     """
     finished = find_finished(hub, run)
     if finished is not None:
+        _write_out(hub, finished, output)
         return _as_trained(finished, created=False)
     _check_name(hub, run)
+    if output is not None:
+        refuse_taken(output)
     loaded = _loaded(base) or run.base.load()
     folder = hub.home.path / "runs" / f"{run.name.replace('/', '--')}-{run.digest[:12]}"
     with _alone(folder):
@@ -158,12 +167,34 @@ def carry_out(
             tensorboard=tensorboard,
             progress=show_progress(run.name) if progress else None,
         )
-        for checkpoint in folder.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
         record = add_to_catalogue(hub, run, loaded, done)
-    if output is not None:
-        shutil.copytree(folder, output, dirs_exist_ok=True)
+        _clear(folder)
+    _write_out(hub, record, output)
     return _as_trained(record, created=True)
+
+
+def _clear(folder: Path) -> None:
+    """Leave of a finished run only the log of its losses: the catalogue has the rest."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (TRAINER_STATE_NAME, LOCK_NAME):
+            path.unlink()
+
+
+def _write_out(hub: AdapterHub, record: VersionRecord, output: Path | None) -> None:
+    """Write a version as an ordinary PEFT folder, unless that is what lies there already."""
+    if output is None:
+        return
+    there = output / WEIGHTS_NAME
+    if there.is_file():
+        with there.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == record.digest:
+                return
+    with new_folder(output) as building:
+        config = json.dumps(dict(record.config), indent=2, sort_keys=True)
+        (building / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")
+        shutil.copyfile(hub.blobs.path(record.digest), building / WEIGHTS_NAME)
 
 
 def _as_trained(record: VersionRecord, *, created: bool) -> Trained:
@@ -190,7 +221,7 @@ def _check_name(hub: AdapterHub, run: Run) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other processes from training the same run in the same folder at the same time."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / LOCK_NAME).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from tqdm.auto import tqdm
-from transformers.trainer_utils import SaveStrategy
 
-from ..errors import TrainingError
+from ...hub.peft_folder import TRAINER_STATE_NAME
+from ..errors import MissingExtraError, TrainingError
 from ..objectives.example import collate
-from .adapter import kronecker_deviation, start_adapter
+from .adapter import ADALORA, kronecker_deviation, start_adapter
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ..models.base import Base
     from .examples import Examples
 
-CHECKPOINT_STATE = "trainer_state.json"
 CHECKPOINTS = 20
 """How often in a run it is written down where it stands."""
 
@@ -90,28 +90,30 @@ def fit(
         ModelError, SettingsError: no such adapter on this base.
         TrainingError: out of memory, or a loss that is not a number.
     """
-    adapter = start_adapter(base, settings)
-    deviation = kronecker_deviation(adapter)
-    trained, everything = adapter.get_nb_trainable_parameters()
     checkpoint = last_checkpoint(folder)
-    try:
-        trainer = _trainer(base, adapter, examples, folder, settings, validation, tensorboard)
-        trainer.add_callback(_Watch(progress, checkpoint))
-        with _failures_in_words(settings):
+    with _quiet(), _failures_in_words(settings):
+        adapter = start_adapter(base, settings)
+        try:
+            trainer = _trainer(base, adapter, examples, folder, settings, validation)
+            trainer.add_callback(_Watch(progress))
+            if tensorboard is not None:
+                trainer.add_callback(_board(tensorboard, checkpoint))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        # Not trainer.save_model: it adds a pickle. Embeddings are never trained here, and to find
-        # that out by itself peft would ask the Hub for the base's configuration.
-        adapter.save_pretrained(str(folder), save_embedding_layers=False)
-        base.tokenizer.save_pretrained(str(folder))
-        trainer.save_state()
-        log = trainer.state.log_history
-    finally:
-        _take_off(adapter)
+            # Not trainer.save_model: it adds a pickle. Embeddings are never trained here, and to
+            # find that out by itself peft would ask the Hub for the base's configuration.
+            adapter.save_pretrained(str(folder), save_embedding_layers=False)
+            base.tokenizer.save_pretrained(str(folder))
+            trainer.save_state()
+            log = trainer.state.log_history
+            trained, everything = adapter.get_nb_trainable_parameters()
+            deviation = kronecker_deviation(adapter)
+        finally:
+            _take_off(adapter)
     return Fit(
         folder=folder,
         losses=tuple(entry["loss"] for entry in log if "loss" in entry),
         validation={entry["step"]: entry["eval_loss"] for entry in log if "eval_loss" in entry},
-        resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+        resumed_at=_step(checkpoint),
         trained_share=trained / (everything - trained),
         deviation=deviation,
     )
@@ -122,7 +124,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     for path in reversed(found):
         try:
-            json.loads((path / CHECKPOINT_STATE).read_text(encoding="utf-8"))
+            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         return path
@@ -143,31 +145,32 @@ def _trainer(
     folder: Path,
     settings: Settings,
     validation: Examples | None,
-    tensorboard: Path | None,
 ) -> transformers.Trainer:
     collator = partial(
         collate, padding=base.tokenizer.pad_token_id, encoder_decoder=base.encoder_decoder
     )
     trainer = _QuietTrainer(
         model=adapter,
-        args=_arguments(base, folder, settings, validation is not None, tensorboard),
+        args=_arguments(base, folder, settings, validation is not None),
         train_dataset=examples,
         eval_dataset=validation,
         data_collator=collator,
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    if _is_adalora(settings):
+        trainer.add_callback(_Allocation(adapter))
     if validation is not None and settings.patience is not None:
         trainer.add_callback(transformers.EarlyStoppingCallback(settings.patience))
     return trainer
 
 
 def _arguments(
-    base: Base, folder: Path, settings: Settings, validates: bool, tensorboard: Path | None
+    base: Base, folder: Path, settings: Settings, validates: bool
 ) -> transformers.TrainingArguments:
     on_cpu = base.device.type == "cpu"
     every = settings.validate_every or max(1, settings.steps // 10)
     # The best checkpoint can only be kept if there is one of every validation.
-    keeps_best = validates and settings.patience is not None
+    keeps_best = validates and settings.patience is not None and not _is_adalora(settings)
     return transformers.TrainingArguments(
         output_dir=str(folder),
         max_steps=settings.steps,
@@ -185,16 +188,21 @@ def _arguments(
         eval_strategy="steps" if validates else "no",
         eval_steps=every if validates else None,
         prediction_loss_only=True,
-        save_strategy=SaveStrategy.STEPS,
+        # Of what AdaLoRA knows about its ranks a checkpoint holds nothing: it begins anew.
+        save_strategy="no" if _is_adalora(settings) else "steps",
         save_steps=every if keeps_best else max(1, settings.steps // CHECKPOINTS),
         save_total_limit=2,
         load_best_model_at_end=keeps_best,
         label_names=["labels"],
-        report_to="tensorboard" if tensorboard else "none",
+        report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
     )
+
+
+def _is_adalora(settings: Settings) -> bool:
+    return settings.peft.upper() == ADALORA
 
 
 def _wants_bf16(base: Base) -> bool:
@@ -207,9 +215,8 @@ def _wants_bf16(base: Base) -> bool:
 class _Watch(transformers.TrainerCallback):  # type: ignore[misc]
     """Stops at a loss that is no number, and shows how far a run is, if asked to, on a terminal."""
 
-    def __init__(self, title: str | None, checkpoint: Path | None) -> None:
+    def __init__(self, title: str | None) -> None:
         self._title = title
-        self._checkpoint = checkpoint
         self._bar: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -239,6 +246,45 @@ class _Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._bar.close()
 
 
+class _Allocation(transformers.TrainerCallback):  # type: ignore[misc]
+    """Lets AdaLoRA give its ranks to the modules that need them, as peft asks a loop to do."""
+
+    def __init__(self, adapter: PeftModel) -> None:
+        self._adapter = adapter
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Look at the gradients of a step before they are gone."""
+        self._adapter.base_model.update_and_allocate(state.global_step)
+
+
+def _board(folder: Path, checkpoint: Path | None) -> transformers.TrainerCallback:
+    """A log for TensorBoard, in which steps that are made again after a break count once."""
+    from transformers.integrations import TensorBoardCallback
+
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError(
+            "a log for TensorBoard needs tensorboard, which is not installed: "
+            "pip install 'isogloss[tensorboard]'"
+        ) from error
+    return TensorBoardCallback(SummaryWriter(str(folder), purge_step=_step(checkpoint)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what a reader could not act on."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5.23 under an old name.
+            warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated")
+            yield
+    finally:
+        transformers.logging.set_verbosity(level)
+
+
 @contextmanager
 def _failures_in_words(settings: Settings) -> Iterator[None]:
     """Turn an accelerator's or this machine's lack of memory into words."""
@@ -254,6 +300,10 @@ def _failures_in_words(settings: Settings) -> Iterator[None]:
             f"as much, and the result stays nearly the same), then --max-length (it is "
             f"{settings.max_length}), or load the base in --dtype bfloat16"
         ) from error
+
+
+def _step(checkpoint: Path | None) -> int | None:
+    return None if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
 
 
 def _take_off(adapter: PeftModel) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from isogloss.hub import AdapterHub, NameTakenError, SourceError
+from isogloss.hub import AdapterHub, NameTakenError, OutputError, SourceError
 from isogloss.lab import DataError, ModelError, SettingsError, TrainingError
 from isogloss.lab.data.source import fingerprint, shipped
 from isogloss.lab.models.base import Base, load_base
@@ -101,13 +101,29 @@ def test_training_learns_and_leaves_the_base_as_it_was(
     assert after.keys() == before.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"adapter_config.json", "adapter_model.safetensors", "trainer_state.json"} <= names
-    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth"))]
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
+    (run,) = (tmp_path / "home" / "runs").iterdir()
+    assert {path.name for path in run.iterdir()} == {".lock", "trainer_state.json"}
     inputs = torch.tensor([[1, 50, 60, 70]])
     with torch.no_grad():
         plain = base.model(inputs).logits
         adapted = PeftModel.from_pretrained(tiny_llama(), tmp_path / "out")(inputs).logits
     assert (adapted - plain).abs().max() > 1e-3
+
+
+def test_the_output_is_written_once(hub: AdapterHub, base: Base, tmp_path: Path) -> None:
+    def train(steps: int) -> bool:
+        settings = replace(SETTINGS, steps=steps)
+        output = tmp_path / "out"
+        return train_lm(
+            hub, base, shipped("pt"), language="pt", settings=settings, output=output
+        ).created
+
+    assert train(1)
+    assert not train(1)
+    with pytest.raises(OutputError, match="is not empty; name a new or an empty one"):
+        train(2)
+    assert [version.label for version in hub.find()] == ["lm-pt@v1"]
 
 
 def test_a_run_is_catalogued_with_all_that_made_it(
