@@ -68,6 +68,19 @@ NONLINEAR: Final[tuple[Function, ...]] = (
         is_symmetric=True,
     ),
     Function(
+        name="dare",
+        parameters=(_X, _DENSITY, _SEED, _RANK),
+        result="adapter",
+        formula="x / density where a number drawn at random is below density, else 0; drawn by "
+        "Philox from the seed, the digest of x, the name of the tensor and the place in it",
+        citation=_DARE,
+        summary="Drops values at random and scales up the others; ties(dare(a, ...), dare(b, ...), "
+        "density=1) is what others call dare_ties.",
+        works_on="values",
+        elementwise=_EACH,
+        exact=_TRUE,
+    ),
+    Function(
         name="trim",
         parameters=(_X, _DENSITY, _RANK),
         result="adapter",
@@ -77,6 +90,55 @@ NONLINEAR: Final[tuple[Function, ...]] = (
         works_on="values",
         elementwise=_EACH,
         exact=_TRUE,
+    ),
+    Function(
+        name="breadcrumbs",
+        parameters=(
+            _X,
+            _DENSITY,
+            FunctionParameter("gamma", "scalar", required=False, default="0.01", range=_UNIT),
+            _RANK,
+        ),
+        result="adapter",
+        formula="x without the floor(gamma * n) values that are largest in magnitude; of the rest "
+        "the floor(density * n) largest, 0 for all others",
+        citation=_BREADCRUMBS,
+        summary="Drops the largest values as outliers and the smallest as noise.",
+        works_on="values",
+        elementwise=_EACH,
+        exact=_TRUE,
+    ),
+    Function(
+        name="slerp",
+        parameters=(
+            _X,
+            FunctionParameter("y", "adapter"),
+            FunctionParameter("t", "scalar", range=_UNIT),
+            _RANK,
+        ),
+        result="adapter",
+        formula="sin((1 - t) a) / sin(a) x + sin(t a) / sin(a) y for the angle a between x and y; "
+        "(1 - t) x + t y where |cos(a)| > 0.9995",
+        citation=_SLERP,
+        summary="Goes from one adapter to another along the arc between them.",
+        works_on="values",
+        elementwise=_EACH,
+        exact=_TRUE,
+        fewest=2,
+    ),
+    Function(
+        name="model_stock",
+        parameters=(_ITEMS, _RANK),
+        result="adapter",
+        formula="t (x1 + ... + xN) / N, t = N c / (1 + (N - 1) c) for the mean c of the cosines "
+        "between them; t = 0 where c < 0",
+        citation=_MODEL_STOCK,
+        summary="Averages adapters, and shrinks the average as they disagree in direction.",
+        works_on="values",
+        elementwise=_EACH,
+        exact=_TRUE,
+        is_symmetric=True,
+        fewest=2,
     ),
     Function(
         name="truncate",

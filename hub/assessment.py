@@ -53,7 +53,7 @@ def _source(atom: Atom, parents: Mapping[AdapterKey, VersionRecord]) -> tuple[st
     """What a source is called, and whether it was composed."""
     if isinstance(atom, AdapterKey):
         return parents[atom].label, parents[atom].kind == "composed"
-    return atom.spelled(lambda key: parents[key].label), True
+    return atom.words(lambda key: parents[key].label), True
 
 
 def _warning(

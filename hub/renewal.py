@@ -91,7 +91,7 @@ def evaluation_names(evaluation: Evaluation) -> dict[AdapterKey, str]:
 def _shown(term: Term, names: Mapping[AdapterKey, str]) -> str:
     kept = "".join(f", {one.as_json()}" for one in term.filters)
     atom = term.adapter
-    what = names[atom] if isinstance(atom, AdapterKey) else atom.spelled(names.__getitem__)
+    what = names[atom] if isinstance(atom, AdapterKey) else atom.words(names.__getitem__)
     return f"{readable(term.coefficient)} * {what}{kept}"
 
 

@@ -115,7 +115,7 @@ def with_errors(
 
 def named(derived: Derived, parents: Mapping[AdapterKey, VersionRecord]) -> str:
     """A call with the names of adapters in place of their digests."""
-    return derived.spelled(lambda key: parents[key].label)
+    return derived.words(lambda key: parents[key].label)
 
 
 def _working(step: Step, parents: Mapping[AdapterKey, VersionRecord]) -> Working:

@@ -9,12 +9,13 @@ function that is not linear makes of such sums is one summand among others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import TypeAlias
 
+from ..functions import FUNCTION_BY_NAME
 from ..patterns import search
 from ..text.print import quote
 from .semantics import DEFAULT_SEMANTICS, function_name
@@ -140,11 +141,25 @@ class Derived:
         """sha256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    def words(self, name: Callable[[AdapterKey], str]) -> str:
+        """The call for people: numbers in short, and options only where they were chosen."""
+        parts = [operand.words(name) for operand in self.operands]
+        return f"{self.function}({', '.join([*parts, *self._chosen()])})"
+
     @property
     def head(self) -> str:
-        """The call without its operands: `ties(..., density=1/5)`."""
-        options = "".join(f", {option}={value}" for option, value in self.options)
-        return f"{self.function}(...{options})"
+        """The call for people, without its operands: `ties(..., density=0.2)`."""
+        return f"{self.function}({', '.join(['...', *self._chosen()])})"
+
+    def _chosen(self) -> list[str]:
+        function = FUNCTION_BY_NAME[self.function]
+        shown = []
+        for option, value in self.options:
+            parameter = function.parameter(option)
+            text = value if isinstance(value, str) else readable(value)
+            if parameter is None or text != parameter.default:
+                shown.append(f"{option}={text}")
+        return shown
 
     @cached_property
     def inner(self) -> tuple[Derived, ...]:
@@ -176,6 +191,14 @@ class Term:
         """The summand without its coefficient, as an expression; adapters named as one likes."""
         atom = self.adapter
         text = name(atom) if isinstance(atom, AdapterKey) else atom.spelled(name)
+        for kept in self.filters:
+            text = kept.around(text)
+        return text
+
+    def words(self, name: Callable[[AdapterKey], str]) -> str:
+        """The summand without its coefficient, for people."""
+        atom = self.adapter
+        text = name(atom) if isinstance(atom, AdapterKey) else atom.words(name)
         for kept in self.filters:
             text = kept.around(text)
         return text
@@ -223,12 +246,20 @@ class Plan:
 
     def spelled(self, name: Callable[[AdapterKey], str]) -> str:
         """The plan as an expression, with adapters named as one likes."""
+        return self._written([(str(abs(t.coefficient)), t.spelled(name)) for t in self.terms])
+
+    def words(self, name: Callable[[AdapterKey], str]) -> str:
+        """The plan for people: numbers in short, and options only where they were chosen."""
+        return self._written([(readable(abs(t.coefficient)), t.words(name)) for t in self.terms])
+
+    def _written(self, scaled: Sequence[tuple[str, str]]) -> str:
         parts: list[str] = []
-        for term in self.terms:
-            magnitude, text = abs(term.coefficient), term.spelled(name)
-            scaled = text if magnitude == 1 else f"{magnitude}*{text}"
+        for term, (magnitude, text) in zip(self.terms, scaled, strict=True):
+            product = text if magnitude == "1" else f"{magnitude}*{text}"
             sign = "-" if term.coefficient < 0 else "+"
-            parts.append(f"{sign} {scaled}" if parts else scaled if sign == "+" else f"-{scaled}")
+            parts.append(
+                f"{sign} {product}" if parts else product if sign == "+" else f"-{product}"
+            )
         text = " ".join(parts)
         if self.semantics == DEFAULT_SEMANTICS:
             return text

@@ -15,10 +15,8 @@ from ..decomposition.interface import Bound, Options, UpdateFunction
 from ..decomposition.krylov import bytes_needed, nearest_to_matrix
 from ..decomposition.results import LORA
 from ..decomposition.truncation import Truncation
-from ..decomposition.updates import Update
+from ..decomposition.updates import BLOCK_ELEMENTS, Update
 from ..merging import Merge, Place
-
-_BLOCK_BYTES = 64 << 20
 
 
 class Matrices(Sequence[torch.Tensor]):
@@ -67,7 +65,8 @@ def merged_update(merge: Merge, place: Place) -> UpdateFunction:
     def memory_bytes(options: Options, bounds: Sequence[Bound]) -> int:
         rows, columns = bounds[0].rows, bounds[0].columns
         matrix = 4 * rows * columns
-        made = int(merge.held * matrix) + _BLOCK_BYTES
+        # A block of an update comes to be in float64, of one term and of their sum.
+        made = int(merge.held * matrix) + 3 * 8 * min(rows * columns, BLOCK_ELEMENTS)
         return max(made, matrix + bytes_needed(rows, columns, rank(options, bounds)))
 
     def compute(options: Options, updates: Sequence[Update], module: str) -> Truncation:

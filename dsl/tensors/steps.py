@@ -7,7 +7,7 @@ an adapter like any other. What a step will need is known from headers, before a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -159,7 +159,7 @@ def foreseen_adapter(
     size = len(beginning) + 4 * sum(prod(shape) for shape in shapes.values())
     operand = Operand(
         key=derived,
-        label=derived.spelled(lambda key: adapters[key].operand.label),
+        label=derived.words(lambda key: adapters[key].operand.label),
         path=Path(f"{derived.digest}.safetensors"),
         config=config,
         tokenizer_digest=tokenizer_digest,
@@ -185,12 +185,23 @@ def tokenizer_of(operands: Iterable[Operand]) -> str | None:
 
 
 def place_of(derived: Derived, tensor: str = "") -> Place:
-    """What a merge method must know of its operands."""
+    """What a merge method must know of its operands.
+
+    An operand and its multiples are one and the same here, so that `dare(l*x)` keeps the same
+    values whatever l is.
+    """
     return Place(
         tensor,
-        tuple(operand.digest for operand in derived.operands),
+        tuple(_unscaled(operand).digest for operand in derived.operands),
         tuple(
             sum((term.coefficient for term in operand.terms), Fraction(0))
             for operand in derived.operands
         ),
     )
+
+
+def _unscaled(plan: Plan) -> Plan:
+    """A sum divided by its first coefficient."""
+    first = plan.terms[0].coefficient
+    terms = (replace(term, coefficient=term.coefficient / first) for term in plan.terms)
+    return Plan(plan.semantics, tuple(terms))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..errors import IncompatibleError
 from ..meaning.plan import AdapterKey, Atom, Derived, Plan, Term
 from ..merging import MERGES
 from .blueprint import Adapter, Blueprint, assemble
+from .carried import Carried, carried
 from .gate import admit_updates
 from .merged_updates import merged_update
 from .sources import Sources
@@ -85,6 +86,7 @@ class UpdateStep:
     function: UpdateFunction
     operands: tuple[tuple[_Part, ...], ...]
     ranks: Mapping[str, int]
+    carried: Carried
     tolerance: float | None = _TOLERANCE
 
     @classmethod
@@ -109,7 +111,8 @@ class UpdateStep:
             + sum(part.bytes_to_read(module) for part in parts if module in part.coefficients)
             for module, known in bounds.items()
         }
-        shapes = _shapes(function, parts, ranks)
+        beside = carried(derived, adapters)
+        shapes = _shapes(function, parts, ranks) | beside.shapes
         largest = max(memory, key=lambda module: memory[module])
         held = 4 * sum(map(torch.Size.numel, map(torch.Size, shapes.values())))
         merges = derived.function in MERGES
@@ -118,7 +121,7 @@ class UpdateStep:
             adapter=foreseen_adapter(
                 derived,
                 adapters,
-                config=_config(function, parts, ranks),
+                config=_config(function, parts, ranks, beside),
                 shapes=shapes,
                 tokenizer_digest=tokenizer_of([part.operand for part in parts]),
             ),
@@ -129,6 +132,7 @@ class UpdateStep:
             function=function,
             operands=operands,
             ranks=ranks,
+            carried=beside,
         )
 
     def carry_out(self, path: Path) -> tuple[Mapping[str, Any], Report]:
@@ -162,9 +166,14 @@ class UpdateStep:
                 ranks = dict(result.ranks(options, ranks))
                 for module, found in waiting.items():
                     written |= self._written(file, module, found, ranks[module])
+            for name, values in self._carried_along():
+                file.write(values.numpy().data)
+                written[name] = tuple(values.shape)
             file.seek(0)
             file.write(_header(written, reserved))
-        return _config(self.function, parts, ranks), Report(self.derived, tuple(errors))
+        return _config(self.function, parts, ranks, self.carried), Report(
+            self.derived, tuple(errors)
+        )
 
     def _updates(self, module: str, sources: Sources) -> list[Update]:
         """The update of each operand; without terms where it does not change the module."""
@@ -192,9 +201,15 @@ class UpdateStep:
             shapes[name] = tuple(tensor.shape)
         return shapes
 
+    def _carried_along(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """What replaces values of the base model, one tensor at a time."""
+        if self.carried.blueprint is not None:
+            for name in self.carried.shapes:
+                yield from composed_values(self.carried.blueprint, [name]).items()
+
     def _shapes(self, ranks: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         parts = [part for operand in self.operands for part in operand]
-        return _shapes(self.function, parts, ranks)
+        return _shapes(self.function, parts, ranks) | self.carried.shapes
 
 
 def _function(derived: Derived, parts: Sequence[_Part]) -> UpdateFunction:
@@ -211,7 +226,7 @@ def _parts(plan: Plan, adapters: Mapping[Atom, Adapter]) -> tuple[_Part, ...]:
         blueprint = assemble(plan, adapters, "float32")
         operand = Operand(
             key=AdapterKey("", plan.digest),
-            label=plan.spelled(lambda key: adapters[key].operand.label),
+            label=plan.words(lambda key: adapters[key].operand.label),
             path=blueprint.sources[0],
             config=blueprint.config,
             tokenizer_digest=tokenizer_of([adapters[atom].operand for atom in plan.atoms]),
@@ -266,13 +281,17 @@ def _shapes(
 
 
 def _config(
-    function: UpdateFunction, parts: Sequence[_Part], ranks: Mapping[str, int]
+    function: UpdateFunction,
+    parts: Sequence[_Part],
+    ranks: Mapping[str, int],
+    beside: Carried,
 ) -> dict[str, Any]:
-    return function.result.config(
+    config = function.result.config(
         [part.operand.config for part in parts],
         [frozenset(part.layouts) for part in parts],
         ranks,
     )
+    return {**config, **beside.fields}
 
 
 def _waits(options: Mapping[str, object]) -> bool:

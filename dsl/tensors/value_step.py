@@ -157,7 +157,7 @@ def _operand(number: int, plan: Plan, part: Blueprint, adapters: Mapping[Atom, A
     """An operand of the function as if it were an adapter with a file of its own."""
     return Operand(
         key=AdapterKey("", str(number)),
-        label=plan.spelled(lambda key: adapters[key].operand.label),
+        label=plan.words(lambda key: adapters[key].operand.label),
         path=Path(f"operand {number}"),
         config=part.config,
         tokenizer_digest=tokenizer_of(adapters[atom].operand for atom in plan.atoms),
