@@ -12,7 +12,7 @@ from ..records import VersionRecord
 from .columns import CodePointOrder
 from .conditions import column_of
 from .models import Adapter, Version
-from .rows import is_latest, select_versions, version_record
+from .rows import is_latest, records_of, select_records, select_versions
 
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
@@ -24,9 +24,9 @@ def read_versions(
     limit: int | None = None,
 ) -> list[VersionRecord]:
     """Return the versions for which all `conditions` hold; among equals by name and number."""
-    query = select_versions().where(*conditions)
+    query = select_records().where(*conditions)
     query = query.order_by(*order, *order_by("name"), Version.number).limit(limit)
-    return [version_record(row) for row in session.scalars(query)]
+    return records_of(session, query)
 
 
 def read_version(session: Session, name: str, number: int | None) -> Version:
