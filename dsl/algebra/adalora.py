@@ -26,6 +26,7 @@ from .interface import (
     Piece,
     Summand,
     UpdateLayout,
+    Updates,
 )
 from .lora_fields import refusal
 from .lora_result import shared_fields, target_fields
@@ -41,7 +42,7 @@ from .modules import (
     require_floats,
     require_kept,
 )
-from .replaced import Replaced, compose_replaced, require_nothing_beside
+from .replaced import Replaced, compose_replaced
 from .scaling import float32, number
 
 _OWN_FIELDS: Final = frozenset({"beta1", "beta2", "deltaT", "init_r", "orth_reg_weight"}) | {
@@ -83,20 +84,20 @@ def refuse(operand: Operand) -> None:
         raise IncompatibleError(f"{operand.quoted} {found.reason}", hint=found.remedy)
 
 
-def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+def updates(operand: Operand, header: Header) -> Updates:
     """The update of every module as the product of its three factors.
 
     Raises:
-        IncompatibleError: there is more than factors, or they do not fit the configuration.
+        IncompatibleError: the factors do not fit the configuration.
     """
     member, beside = _member(Summand(operand, header, 0, ()))
-    require_nothing_beside(operand, beside)
     scaling = float(settings_of(operand.config).scaling)
-    return {
+    layouts = {
         module: UpdateLayout("adalora", tensors, scaling)
         for module, tensors in sorted(member.modules.items())
         if rank_of(tensors)
     }
+    return Updates(layouts, beside)
 
 
 def compose(semantics: str, summands: Sequence[Summand]) -> Composition:

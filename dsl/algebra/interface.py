@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..decomposition.updates import Update
+    from .replaced import Replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,14 @@ class UpdateLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class Updates:
+    """The true update of every module (named as in the base model), and what is replaced beside."""
+
+    layouts: Mapping[str, UpdateLayout]
+    beside: Replaced
+
+
+@dataclass(frozen=True, slots=True)
 class FactorSum:
     """A sum that mixes factors: (sum of in_b[i] B_i) (sum of in_a[j] A_j) at one module.
 
@@ -242,11 +251,11 @@ class Algebra(Protocol):
         """
         ...
 
-    def updates(self, operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
-        """Where the true update of every module lies, named as in the base model.
+    def updates(self, operand: Operand, header: Header) -> Updates:
+        """Where the true update of every module lies.
 
         Raises:
-            IncompatibleError: there is no update without the base model, or there is more than it.
+            IncompatibleError: there is no update without the base model.
         """
         ...
 

@@ -2,7 +2,8 @@
 
 The update is alpha / rank times the elementwise product of W1 and W2, each a product of two factors
 (three for a convolution). `elementwise` sums every factor on its own. The rank of a sum of such
-products is beyond what one holds, so that `exact` is for one adapter at a module.
+products is beyond what one holds, so that `exact` is for one adapter at a module, or for a sum that
+`truncate` or `lora` brings to an end.
 """
 
 from __future__ import annotations
@@ -17,5 +18,6 @@ LOHA: Final = Lycoris(
     has_whole=False,
     shaping={"use_effective_conv2d": False},
     product="Hadamard product",
+    remedy="turn the sum into LoRA with lora(exact(...))",
 )
 """The algebra of LoHa."""

@@ -2,7 +2,7 @@
 
 The update is alpha / rank times the Kronecker product of W1 and W2. `elementwise` sums every factor
 on its own. A sum of several Kronecker products is none, so that `exact` is for one adapter at a
-module, whose coefficient then goes into W1.
+module, whose coefficient goes into W1, or for a sum that `truncate` or `lora` brings to an end.
 """
 
 from __future__ import annotations
@@ -17,5 +17,7 @@ LOKR: Final = Lycoris(
     has_whole=True,
     shaping={"decompose_both": False, "decompose_factor": -1, "use_effective_conv2d": False},
     product="Kronecker product",
+    remedy="turn the sum into LoRA with lora(exact(...)) or into the nearest LoKr with "
+    "truncate(exact(...), rank=...)",
 )
 """The algebra of LoKr."""

@@ -10,14 +10,22 @@ from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..tensors.tensorfile import Header
 from . import dora
 from .generic import counted
-from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, UpdateLayout
+from .interface import (
+    ComposedTensor,
+    Composition,
+    Inspection,
+    Operand,
+    Summand,
+    UpdateLayout,
+    Updates,
+)
 from .lora_fields import changes_layout, refusal
 from .lora_layout import Factors, Layout, is_saved_embedding, layout
 from .lora_result import result_config
 from .lora_rules import RULES, Rule
 from .lora_sum import EXACT_HINT, Part, Weighing, exact, factorwise
 from .modules import require_floats, require_kept
-from .replaced import Replaced, compose_replaced, require_nothing_beside
+from .replaced import Replaced, compose_replaced
 from .scaling import number
 
 
@@ -152,17 +160,16 @@ def _is_laid_out_equally(one: Summand, other: Summand) -> bool:
     return one.header is other.header and one.operand.config == other.operand.config
 
 
-def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+def updates(operand: Operand, header: Header) -> Updates:
     """The update of every module as the product of its factors.
 
     Raises:
-        IncompatibleError: there is more than factors, or they do not fit the configuration.
+        IncompatibleError: the adapter is DoRA, or factors do not fit the configuration.
     """
     found = _layout(operand, header)
     if dora.FIELD in found.beside.values:
         raise dora.unknown_update(operand)
-    require_nothing_beside(operand, found.beside)
-    return {
+    layouts = {
         module: UpdateLayout(
             form="lora",
             tensors={"a": factors.a, "b": factors.b},
@@ -173,6 +180,7 @@ def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
         )
         for module, factors in sorted(found.factors.items())
     }
+    return Updates(layouts, found.beside)
 
 
 def _layout(operand: Operand, header: Header) -> Layout:

@@ -15,7 +15,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import Composition, Inspection, Operand, Summand, UpdateLayout
+from .interface import Composition, Inspection, Operand, Summand, UpdateLayout, Updates
 from .lora_fields import settings
 from .lora_layout import check_targets
 from .lora_result import rank_fields, shared_fields, target_fields
@@ -32,7 +32,7 @@ from .modules import (
     require_floats,
     require_kept,
 )
-from .replaced import Replaced, compose_replaced, replaced_alone, require_nothing_beside
+from .replaced import Replaced, compose_replaced, replaced_alone
 from .scaling import Scaling, float32, number
 
 _SEMANTICS: Final = ("elementwise", "exact")
@@ -48,6 +48,7 @@ class Lycoris:
         has_whole: whether a half may be one matrix that is not factored.
         shaping: fields and their defaults that decide which factors there are, beside the rank.
         product: what its update is, for messages: "Kronecker product".
+        remedy: what to do with a sum of such products.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Lycoris:
     has_whole: bool
     shaping: Mapping[str, Any]
     product: str
+    remedy: str
 
     def inspect(self, config: Mapping[str, Any], header: Header) -> Inspection:
         """Check that factors and configuration belong together, and say what they are.
@@ -85,16 +87,15 @@ class Lycoris:
         more = {"alpha", "alpha_pattern", "r", "rank_pattern", *self.shaping}
         require_understood(operand, COMMON_FIELDS | {"modules_to_save"} | more)
 
-    def updates(self, operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+    def updates(self, operand: Operand, header: Header) -> Updates:
         """The update of every module as the product of its halves.
 
         Raises:
-            IncompatibleError: there is more than the update, or PEFT makes another one of it.
+            IncompatibleError: PEFT makes another update of the halves than their product.
         """
         member, beside = self._member(Summand(operand, header, 0, ()))
-        require_nothing_beside(operand, beside)
         ranks = settings(operand.config, "alpha")
-        found = {}
+        layouts = {}
         for module, tensors in sorted(member.modules.items()):
             kernel = max((entry.shape[2:] for entry in tensors.values()), key=len)
             if len(kernel) == 1:
@@ -103,8 +104,8 @@ class Lycoris:
                     f"dimension, where PEFT's {self.product} comes out in another order"
                 )
             scaling = ranks.scaling(module).rounded
-            found[module] = UpdateLayout(self.kind.lower(), tensors, scaling, kernel=kernel)
-        return found
+            layouts[module] = UpdateLayout(self.kind.lower(), tensors, scaling, kernel=kernel)
+        return Updates(layouts, beside)
 
     def compose(self, semantics: str, summands: Sequence[Summand]) -> Composition:
         """Describe a sum: of each factor on its own, or exactly where one adapter is alone.
@@ -219,8 +220,8 @@ class Lycoris:
             raise IncompatibleError(
                 f"{names} both change {quoted(module, 120)}, and a sum of {len(parts)} "
                 f"{self.product}s is no {self.kind} adapter, so that it has no exact form",
-                hint="leave exact(...) out to sum their factors element by element, or keep them "
-                "at different modules with only(...) or layers(...)",
+                hint=f"{self.remedy}, or leave exact(...) out to sum their factors element by "
+                "element",
             )
         (part,) = parts
         # One factor carries the coefficient, since the update is linear in each of them.

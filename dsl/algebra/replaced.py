@@ -18,7 +18,7 @@ from ..errors import IncompatibleError, quoted
 from ..meaning.plan import readable
 from ..tensors.tensorfile import TensorEntry
 from . import dora
-from .interface import ComposedTensor, Operand, Summand
+from .interface import ComposedTensor, Summand
 from .modules import PREFIX, Member, Part, Tensors, added, parts_at, require_equal_shapes
 from .scaling import float32
 
@@ -92,19 +92,6 @@ def replaced_alone(kind: str, config: Mapping[str, Any], others: Iterable[Tensor
             "adapter_config.json explains it"
         )
     return found
-
-
-def require_nothing_beside(operand: Operand, beside: Replaced) -> None:
-    """Refuse an adapter that replaces values of the base model, where its update alone counts.
-
-    Raises:
-        IncompatibleError: naming what was trained.
-    """
-    if beside.values:
-        raise IncompatibleError(
-            f"{operand.quoted} has values of the base model trained as a whole "
-            f"({', '.join(sorted(beside.values))}), so that its update is more than factors"
-        )
 
 
 def _explanation(config: Mapping[str, Any], name: str) -> tuple[str, str, str] | None:

@@ -5,14 +5,14 @@ Each claim is held against what the algebras do by the tests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
-_EACH: Final = "each factor on its own"
-_ALONE: Final = "one adapter a module; a sum inside truncate(...) or lora(...)"
-_ONE: Final = "they sum to 1"
+_ONE: Final = "sum to 1"
 _ANY: Final = "any"
 _NOTHING: Final = "-"
+_NEEDS_W: Final = "no: depends on W"
+_AFFINE: Final = "p0 + sum of c (p - p0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class TypeRules:
 
     Attributes:
         name: for people.
-        peft_type: as adapter_config.json has it.
+        peft_type: as adapter_config.json has it; "-" for what any type may have beside it.
         update: what it does to a weight W, as PEFT computes it.
         elementwise, exact: what a sum is under these semantics.
         coefficients: which ones a sum can have.
@@ -44,9 +44,9 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="LoRA, rsLoRA",
         peft_type="LORA",
-        update="W + s B A, s = alpha/r or alpha/sqrt(r)",
-        elementwise=_EACH,
-        exact="factors stacked; the rank is the sum of ranks",
+        update="W + s B A",
+        elementwise="A and B; equal ranks and scalings",
+        exact="stacked factors, rank = sum of ranks",
         coefficients=_ANY,
         truncate="LoRA",
         lora="LoRA",
@@ -55,20 +55,20 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="DoRA",
         peft_type="LORA",
-        update="m (W + s B A) / |W + s B A|, by rows",
-        elementwise="each factor on its own, magnitudes m averaged",
-        exact="one adapter a module",
+        update="m (W + s B A) / norm of its rows",
+        elementwise="A, B and m; equal ranks and scalings",
+        exact="one adapter a module, as it is",
         coefficients=_ONE,
-        truncate="no: depends on W",
-        lora="no: depends on W",
+        truncate=_NEEDS_W,
+        lora=_NEEDS_W,
         citation="Liu et al. 2024, arXiv:2402.09353",
     ),
     TypeRules(
         name="AdaLoRA",
         peft_type="ADALORA",
-        update="W + s P diag(E) Q, s = alpha/(init_r + 1e-5)",
-        elementwise=_EACH,
-        exact="factors stacked; the rank is the sum of ranks",
+        update="W + s P diag(E) Q",
+        elementwise="P, E and Q; equal init_r, alpha and kept ranks",
+        exact="stacked factors, coefficients in E: AdaLoRA again",
         coefficients=_ANY,
         truncate="LoRA",
         lora="LoRA",
@@ -77,9 +77,9 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="LoKr",
         peft_type="LOKR",
-        update="W + s kron(W1, W2), s = alpha/r",
-        elementwise=_EACH,
-        exact=_ALONE,
+        update="W + s kron(W1, W2)",
+        elementwise="every factor of W1 and W2; equal shapes and scalings",
+        exact="one adapter a module; of a sum only what truncate or lora ends",
         coefficients=_ANY,
         truncate="LoKr: the nearest one",
         lora="LoRA; without a decomposition where W2 is factored",
@@ -88,41 +88,41 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="LoHa",
         peft_type="LOHA",
-        update="W + s (W1a W1b) o (W2a W2b), s = alpha/r",
-        elementwise=_EACH,
-        exact=_ALONE,
+        update="W + s (W1a W1b) o (W2a W2b)",
+        elementwise="every factor of W1 and W2; equal shapes and scalings",
+        exact="one adapter a module; of a sum only what truncate or lora ends",
         coefficients=_ANY,
         truncate="LoRA",
-        lora="LoRA; of rank r^2 without a decomposition",
+        lora="LoRA; without a decomposition of rank r squared",
         citation="Hyeon-Woo et al. 2022, arXiv:2108.06098; Yeh et al. 2023, arXiv:2309.14859",
     ),
     TypeRules(
         name="VeRA",
         peft_type="VERA",
-        update="W + diag(b) B diag(d) A, with A and B the same for all",
-        elementwise="b and d each on its own; A and B must be equal",
-        exact=_ALONE,
+        update="W + diag(b) B diag(d) A",
+        elementwise="b and d; A and B must be the same, saved or of one seed",
+        exact="one adapter a module",
         coefficients=_ANY,
-        truncate="LoRA",
-        lora="LoRA",
+        truncate="no: cuts A to the size of W",
+        lora="no: cuts A to the size of W",
         citation="Kopiczko et al. 2023, arXiv:2310.11454",
     ),
     TypeRules(
         name="IA3",
         peft_type="IA3",
-        update="diag(l) W, for inputs W diag(l)",
-        elementwise="1 + sum of c (l - 1)",
+        update="diag(l) W, or W diag(l)",
+        elementwise="1 + sum of c (l - 1); a module that an adapter lacks counts as ones",
         exact="the same",
         coefficients=_ANY,
-        truncate="no: depends on W",
-        lora="no: depends on W",
+        truncate=_NEEDS_W,
+        lora=_NEEDS_W,
         citation="Liu et al. 2022, arXiv:2205.05638; Zhang et al. 2023, arXiv:2306.14870",
     ),
     TypeRules(
         name="prompt tuning",
         peft_type="PROMPT_TUNING",
-        update="embeddings before the text",
-        elementwise="the embeddings",
+        update=_NOTHING,
+        elementwise="the embeddings before the text, of equal number",
         exact="the same",
         coefficients=_ANY,
         truncate=_NOTHING,
@@ -132,8 +132,8 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="prefix tuning",
         peft_type="PREFIX_TUNING",
-        update="keys and values before the text, in all layers",
-        elementwise="the keys and values",
+        update=_NOTHING,
+        elementwise="the keys and values before the text, of equal number",
         exact="the same",
         coefficients=_ANY,
         truncate=_NOTHING,
@@ -143,8 +143,8 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="p-tuning",
         peft_type="P_TUNING",
-        update="embeddings before the text",
-        elementwise="the embeddings",
+        update=_NOTHING,
+        elementwise="the embeddings before the text, of equal number",
         exact="the same",
         coefficients=_ANY,
         truncate=_NOTHING,
@@ -154,8 +154,8 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="LN tuning",
         peft_type="LN_TUNING",
-        update="norms in place of the base model's",
-        elementwise="affine: p0 + sum of c (p - p0)",
+        update="other norms in place of W",
+        elementwise=_AFFINE,
         exact="the same",
         coefficients=_ONE,
         truncate=_NOTHING,
@@ -165,48 +165,41 @@ TYPES: Final[tuple[TypeRules, ...]] = (
     TypeRules(
         name="trainable tokens",
         peft_type="TRAINABLE_TOKENS",
-        update="rows in place of the embedding's",
-        elementwise="affine: p0 + sum of c (p - p0)",
+        update="other rows in place of W's",
+        elementwise=_AFFINE,
         exact="the same",
         coefficients=_ONE,
         truncate=_NOTHING,
         lora=_NOTHING,
-        citation="PEFT 0.14, https://github.com/huggingface/peft",
+        citation="PEFT, TrainableTokensConfig, https://github.com/huggingface/peft",
     ),
     TypeRules(
-        name="beside any of these: modules_to_save, biases, tokens",
+        name="modules_to_save, trained biases, trained tokens beside these",
         peft_type=_NOTHING,
-        update="values in place of the base model's",
-        elementwise="affine: p0 + sum of c (p - p0)",
+        update="other values in place of W",
+        elementwise=_AFFINE,
         exact="the same",
         coefficients=_ONE,
-        truncate="no: leave them out with only(...)",
-        lora="no: leave them out with only(...)",
+        truncate="carried along",
+        lora="carried along",
         citation="PEFT, https://github.com/huggingface/peft",
     ),
 )
 """What holds, type by type; those that are not here are refused, and `REFUSED` has the reasons."""
 
-HEADINGS: Final = (
-    "type",
-    "in PEFT",
-    "what it does to W",
-    "elementwise sum",
-    "exact sum",
-    "coefficients",
-    "truncate gives",
-    "lora gives",
-)
-"""The columns of the list as a table; its citations are none of them."""
-
-
-def rows() -> list[tuple[str, ...]]:
-    """The list as rows of a table."""
-    return [tuple(getattr(one, field.name) for field in fields(one)[:-1]) for one in TYPES]
+_COLUMNS: Final = {
+    "name": "type",
+    "update": "W becomes",
+    "elementwise": "`elementwise` sums",
+    "exact": "`exact` sums",
+    "coefficients": "coefficients",
+    "truncate": "`truncate` gives",
+    "lora": "`lora` gives",
+}
 
 
 def markdown() -> str:
     """The list as a table of a README."""
-    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *rows()]
-    shown = ("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-    return "\n".join(shown)
+    rows = [[getattr(one, name) for name in _COLUMNS] for one in TYPES]
+    lines = [list(_COLUMNS.values()), ["---"] * len(_COLUMNS), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -16,7 +16,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import DTYPE_BYTES, Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, UpdateLayout
+from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, Updates
 from .lora_layout import check_targets
 from .lora_result import shared_fields, target_fields
 from .modules import (
@@ -31,13 +31,7 @@ from .modules import (
     require_floats,
     require_kept,
 )
-from .replaced import (
-    REPLACING_FIELDS,
-    Replaced,
-    compose_replaced,
-    replaced_alone,
-    require_nothing_beside,
-)
+from .replaced import REPLACING_FIELDS, Replaced, compose_replaced, replaced_alone
 from .scaling import float32
 
 _B: Final = "vera_lambda_b"
@@ -81,26 +75,17 @@ def refuse(operand: Operand) -> None:
     require_understood(operand, _UNDERSTOOD)
 
 
-def updates(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
-    """The update of every module as the product of its vectors and the shared projections.
+def updates(operand: Operand, header: Header) -> Updates:
+    """Refuse: how much of A a module uses is not known without the base model.
 
     Raises:
-        IncompatibleError: the projections were not saved, or there is more than the update.
+        IncompatibleError: always.
     """
-    summand = Summand(operand, header, 0, ())
-    member, beside = _member(summand)
-    require_nothing_beside(operand, beside)
-    shared = {entry.name.removeprefix("base_model."): entry for entry in _saved(summand)}
-    if not shared:
-        raise IncompatibleError(
-            f"{operand.quoted} was saved without its projections A and B, which its updates are "
-            "made with, and their sizes depend on the base model",
-            hint="save it again with save_projection=True",
-        )
-    return {
-        module: UpdateLayout("vera", {**tensors, **shared}, 1.0)
-        for module, tensors in sorted(member.modules.items())
-    }
+    raise IncompatibleError(
+        f"{operand.quoted} is a VeRA adapter: a module uses as many columns of the shared A as it "
+        "has inputs, and how many these are is not known without the base model",
+        hint="turn it into LoRA where it was trained: peft.save_as_lora(folder, model, rank=...)",
+    )
 
 
 def compose(semantics: str, summands: Sequence[Summand]) -> Composition:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from ..errors import IncompatibleError, UnsupportedError, quoted
 
 if TYPE_CHECKING:
-    from ..algebra.interface import Operand, UpdateLayout
+    from ..algebra.interface import Operand, UpdateLayout, Updates
     from ..tensors.tensorfile import Header
 
 
-def layouts(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
-    """Where the true update of every module of an adapter lies, named as in the base model.
+def updates_of(operand: Operand, header: Header) -> Updates:
+    """The true updates of an adapter, and what it replaces beside them.
 
     Raises:
-        IncompatibleError: its PEFT type has no update without the base model, or this one has
-            something beside it.
+        IncompatibleError: its PEFT type has no updates without the base model, or some that LoRA
+            cannot have.
+        UnsupportedError: its PEFT type is none that can be composed.
     """
     from ..algebra import ALGEBRAS
     from ..algebra.refused import REFUSED
@@ -29,7 +30,7 @@ def layouts(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
     algebra = ALGEBRAS[kind]
     algebra.refuse(operand)
     found = algebra.updates(operand, header)
-    for module, layout in found.items():
+    for module, layout in found.layouts.items():
         if layout.kernel and layout.form != "lora":
             raise IncompatibleError(
                 f"{operand.quoted} changes the convolution {quoted(module, 120)}, of which {kind} "
@@ -37,3 +38,12 @@ def layouts(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
                 hint='leave it out with only(..., modules="...")',
             )
     return found
+
+
+def layouts(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
+    """Where the true update of every module of an adapter lies, named as in the base model.
+
+    Raises:
+        IncompatibleError, UnsupportedError: as `updates_of`.
+    """
+    return updates_of(operand, header).layouts

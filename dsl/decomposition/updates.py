@@ -1,6 +1,6 @@
 """The true update of a module as a sum of terms, each in the form in which its PEFT type has it.
 
-A term is a product of two factors (LoRA, AdaLoRA, VeRA), a Kronecker product (LoKr), an elementwise
+A term is a product of two factors (LoRA, AdaLoRA), a Kronecker product (LoKr), an elementwise
 product (LoHa) or a whole matrix. Its rows can be made some at a time, so that an update of any size
 is looked at in bounded memory, and where it has an exact product of two factors, that is known
 without a decomposition. Convolutions are flattened: a row for an output channel.
@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 
 import torch
 
-_BLOCK_ELEMENTS: Final = 1 << 21
+BLOCK_ELEMENTS: Final = 1 << 21
+"""The most elements of an update that come to be at once when it is made in blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ class Update:
     def blocks(self) -> Iterator[torch.Tensor]:
         """All rows in float64, some at a time, so that a block has some megabytes."""
         rows, columns = self.shape
-        step = max(1, _BLOCK_ELEMENTS // columns)
+        step = max(1, BLOCK_ELEMENTS // columns)
         for first in range(0, rows, step):
             yield self.rows(first, min(first + step, rows))
 
@@ -224,27 +225,8 @@ def adalora(tensors: Mapping[str, torch.Tensor], scaling: float, groups: int) ->
         scaling: alpha / (init_r + 1e-5).
         groups: 1.
     """
-    return (
-        Update(((scaling, _weighed(tensors["lora_B"], tensors["lora_E"], tensors["lora_A"])),)),
-    )
-
-
-def vera(tensors: Mapping[str, torch.Tensor], scaling: float, groups: int) -> tuple[Update, ...]:
-    """VeRA: diag(b) B diag(d) A (Kopiczko et al. 2023, arXiv:2310.11454).
-
-    Args:
-        tensors: `vera_lambda_b` (out), `vera_lambda_d` (rank), and the shared projections `vera_A`
-            (rank, in or more) and `vera_B` (out or more, rank).
-        scaling: 1.
-        groups: 1.
-    """
-    b, d = tensors["vera_lambda_b"], tensors["vera_lambda_d"]
-    rows = b.double()[:, None] * tensors["vera_B"][: len(b)].double()
-    return (Update(((scaling, _weighed(rows, d[:, None], tensors["vera_A"])),)),)
-
-
-def _weighed(b: torch.Tensor, weights: torch.Tensor, a: torch.Tensor) -> LowRank:
-    return LowRank(b.double(), weights.double() * a.double())
+    weighed = tensors["lora_E"].double() * tensors["lora_A"].double()
+    return (Update(((scaling, LowRank(tensors["lora_B"], weighed)),)),)
 
 
 def lokr(tensors: Mapping[str, torch.Tensor], scaling: float, groups: int) -> tuple[Update, ...]:
@@ -291,5 +273,5 @@ def _tucker(core: torch.Tensor | None, a: torch.Tensor, b: torch.Tensor) -> LowR
     return LowRank(a.double().T, inner.flatten(1))
 
 
-FORMS: Final = {"lora": lora, "adalora": adalora, "vera": vera, "lokr": lokr, "loha": loha}
+FORMS: Final = {"lora": lora, "adalora": adalora, "lokr": lokr, "loha": loha}
 """How the tensors of a module make its update, by the name of the form."""

@@ -147,9 +147,15 @@ def _layouts(operand: Operand) -> dict[str, UpdateLayout]:
     algebra = ALGEBRAS[kind]
     try:
         algebra.refuse(operand)
-        return dict(algebra.updates(operand, read_header(operand.path)))
+        found = algebra.updates(operand, read_header(operand.path))
     except IncompatibleError as error:
         raise UnsupportedError(error.message, hint=error.hint) from error
+    if found.beside.values:
+        raise UnsupportedError(
+            f"{operand.quoted} has values of the base model trained as a whole "
+            f"({', '.join(sorted(found.beside.values))}), so that its update is more than factors"
+        )
+    return dict(found.layouts)
 
 
 def _require_equal_shapes(

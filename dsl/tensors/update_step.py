@@ -125,7 +125,8 @@ class UpdateStep:
                 shapes=shapes,
                 tokenizer_digest=tokenizer_of([part.operand for part in parts]),
             ),
-            memory_bytes=READING_BYTES + memory[largest] + (held if _waits(options) else 0),
+            memory_bytes=READING_BYTES
+            + max(memory[largest] + (held if _waits(options) else 0), beside.memory_bytes),
             disk_bytes=held + len(header_bytes((n, "F32", s) for n, s in shapes.items())),
             largest=largest,
             is_dense=merges or any(one.is_dense for known in bounds.values() for one in known),

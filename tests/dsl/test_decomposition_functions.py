@@ -54,8 +54,6 @@ def test_bounds_come_from_shapes_alone() -> None:
     assert (full.is_dense, (full + full).is_dense) == (False, True)
     hada = {f"hada_w{n}_{x}": s for n in "12" for x, s in (("a", (12, 2)), ("b", (2, 10)))}
     assert layout("loha", **hada).bound == Bound(12, 10, 4)
-    vera = {"vera_lambda_b": (12,), "vera_lambda_d": (3,), "vera_A": (3, 10), "vera_B": (20, 3)}
-    assert layout("vera", **vera).bound == Bound(12, 10, 3)
 
 
 @pytest.mark.parametrize("options", [RANK, {"energy": Fraction(9, 10)}])
