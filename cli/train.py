@@ -191,12 +191,18 @@ Examples:
   isogloss train task --base ./smollm2 --language en --task xlsum --data xlsum-en.jsonl
   isogloss train --plan plan.toml
   isogloss train --plan plan.toml --dry-run
+  isogloss train --plan plan.toml --ray --workers 4
 """,
 )
 @click.option("--plan", type=Folder(), help="TOML file of all runs of an experiment.")
 @text_option("--base", metavar="MODEL", help="Another base model than the plan's.")
 @click.option("--dry-run", is_flag=True, help="Say what a plan would train, and train nothing.")
-@click.option("--ray", is_flag=True, help="Spread the plan's runs over a Ray cluster.")
+@click.option(
+    "--ray",
+    is_flag=True,
+    help="Spread the plan's runs over a Ray cluster: that of RAY_ADDRESS, or this machine.",
+)
+@_count("--workers", "With --ray: most runs at a time.  [default: one for each GPU, or CPU]")
 @json_option
 @click.pass_context
 def train(
@@ -206,6 +212,7 @@ def train(
     base: str | None,
     dry_run: bool,
     ray: bool,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Train language and task vectors, and catalogue them.
@@ -228,7 +235,12 @@ def train(
         if dry_run:
             _print_runs(hub, runs, as_json)
             return
-        outcomes = train_plan(hub, runs, progress=True, report=_report)
+        if ray:
+            from ..lab.training.cluster import train_plan_on_ray
+
+            outcomes = train_plan_on_ray(hub, runs, workers=workers, report=_report)
+        else:
+            outcomes = train_plan(hub, runs, progress=True, report=_report)
     _print_outcomes(outcomes, as_json)
     if any(outcome.error for outcome in outcomes):
         ctx.exit(MISTAKE)

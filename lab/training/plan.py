@@ -30,6 +30,7 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,19 +126,28 @@ def train_plan(
         progress: show a bar where standard error is a terminal.
         report: called with every outcome as it comes.
     """
+    load = cache(BaseChoice.load)
     outcomes = []
-    base: Base | None = None
     for run in runs:
-        try:
-            if find_finished(hub, run) is None and base is None:
-                base = run.base.load()
-            outcome = Outcome(run, carry_out(hub, run, base, progress=progress), None)
-        except Exception as error:  # noqa: BLE001 - one run's failure is reported beside the others
-            outcome = Outcome(run, None, f"{error}" or type(error).__name__)
-        outcomes.append(outcome)
+        outcomes.append(outcome_of(hub, run, load, progress=progress))
         if report is not None:
-            report(outcome)
+            report(outcomes[-1])
     return tuple(outcomes)
+
+
+def outcome_of(
+    hub: AdapterHub, run: Run, load: Callable[[BaseChoice], Base], *, progress: bool = False
+) -> Outcome:
+    """Train a run, unless the catalogue has it, and say what became of it.
+
+    Args:
+        load: loads the base, or has it from an earlier run.
+    """
+    try:
+        base = load(run.base) if find_finished(hub, run) is None else None
+        return Outcome(run, carry_out(hub, run, base, progress=progress), None)
+    except Exception as error:  # noqa: BLE001 - reported beside what became of the others
+        return Outcome(run, None, str(error) or type(error).__name__)
 
 
 def _base(plan: Mapping[str, Any], path: Path, given: str | Path | None) -> BaseChoice:
@@ -174,8 +184,10 @@ def _runs(
     settings = dict(common) | {key: value for key, value in table.items() if key in NAMES}
     languages = _texts(table["languages"], f"languages in {place}")
     groups = [languages] if table.get("multilingual") else [(one,) for one in languages]
-    seeds = table.get("seeds", [settings.get("seed", 0)])
-    starts = table.get("init_seeds", [settings.get("init_seed", 0)])
+    seeds = _numbers(table.get("seeds", [settings.get("seed", 0)]), f"seeds in {place}")
+    starts = _numbers(
+        table.get("init_seeds", [settings.get("init_seed", 0)]), f"init_seeds in {place}"
+    )
     default = "{task}-{language}" if kind == "task" else "lm-{language}"
     for group, seed, start in product(groups, seeds, starts):
         words = {
@@ -235,10 +247,16 @@ def _texts(value: object, what: str) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _numbers(value: object, what: str) -> list[int]:
+    if not isinstance(value, list) or not value or not all(type(one) is int for one in value):
+        raise SettingsError(f"{what} must be a list of whole numbers, not {value!r}")
+    return value
+
+
 def _beside(name: str, path: Path) -> str:
     """A file that lies beside the plan, or the name as it is (of a data set, of a model)."""
     there = path.parent / name
-    return str(there) if there.exists() else name
+    return str(there.resolve()) if there.exists() else name
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], place: str) -> None:
