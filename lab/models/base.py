@@ -89,10 +89,12 @@ def load_base(
     else:
         loaded, tokenizer = _load(place, revision, numbers)
     give_padding(tokenizer)
+    # peft takes the model's own word for the name that it writes into an adapter.
+    loaded.name_or_path = name or base_name(place)
     return Base(
         model=loaded.to(chosen).eval(),
         tokenizer=tokenizer,
-        name=name or base_name(place),
+        name=loaded.name_or_path,
         revision=None if local.exists() else _commit(loaded, revision),
         encoder_decoder=bool(loaded.config.is_encoder_decoder),
         tokenizer_digest=digest_of_vocabulary(tokenizer),
