@@ -31,7 +31,10 @@ _SEED: Final = FunctionParameter("seed", "integer", required=False, default="0",
 _RANK: Final = FunctionParameter("rank", "integer", required=False, range=_POSITIVE)
 _ENERGY: Final = FunctionParameter("energy", "scalar", required=False, range=_SHARE)
 
-_EACH: Final = "each tensor of the adapters, A and B apart; ranks and scalings stay"
+_EACH: Final = (
+    "each tensor of the adapters, A and B apart; ranks and scalings stay. Under onesided and "
+    "peft-linear the same, with coefficients and scalings in the factors as these have them"
+)
 _TRUE: Final = "the true update of each module, brought to rank= by truncation"
 
 NONLINEAR: Final[tuple[Function, ...]] = (

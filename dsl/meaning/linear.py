@@ -14,7 +14,6 @@ from typing import TypeAlias
 from ..errors import CheckError, DslError, LimitError, Span
 from ..functions import FUNCTION_BY_NAME, Function
 from .plan import AdapterKey, Derived, ModuleFilter, Option, Plan, Term, readable
-from .semantics import DEFAULT_SEMANTICS, function_name
 
 # Beyond these a coefficient is no longer a normal float32 number, in which all sums are done.
 LARGEST_COEFFICIENT = Fraction(10) ** 30
@@ -163,18 +162,11 @@ def _require_meaning(function: Function, call: OpenCall, semantics: str) -> None
             "brought to a rank, and none is given",
             hint=f"give it a rank: {function.name}(..., rank=16)",
         )
-    if semantics == DEFAULT_SEMANTICS and ranked:
+    if semantics != "exact" and ranked:
         raise CheckError(
-            f"'rank' is for {function.name} under exact; here it works on the factors, which keep "
-            "their rank",
+            f"'rank' is for {function.name} under exact; under {semantics} it works on the "
+            "factors, which keep their rank",
             hint="leave rank= out, or write exact(...) around the whole expression",
-        )
-    if semantics not in (DEFAULT_SEMANTICS, "exact"):
-        name = function_name(semantics)
-        raise CheckError(
-            f"{function.name} has no meaning within {name}(...): it works on factors one by one "
-            "(elementwise) or on true updates (exact)",
-            hint=f"leave {name}(...) out, or write exact(...) in its place and give a rank=",
         )
 
 

@@ -9,7 +9,7 @@ function that is not linear makes of such sums is one summand among others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -22,6 +22,9 @@ from .semantics import DEFAULT_SEMANTICS, function_name
 
 Option: TypeAlias = Fraction | str
 """The value of a function's option: a number, or a word."""
+
+Name: TypeAlias = "Callable[[AdapterKey], str]"
+"""What an adapter is called in a text."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -130,9 +133,9 @@ class Derived:
         """The call as an expression over digests."""
         return self.spelled(_by_content)
 
-    def spelled(self, name: Callable[[AdapterKey], str]) -> str:
-        """The call with adapters named as one likes."""
-        parts = [operand.spelled(name) for operand in self.operands]
+    def spelled(self, name: Name, within: str | None = None) -> str:
+        """The call with adapters named as one likes; `within` are the semantics around it."""
+        parts = [operand.spelled(name, within) for operand in self.operands]
         parts += [f"{option}={value}" for option, value in self.options]
         return f"{self.function}({', '.join(parts)})"
 
@@ -141,9 +144,9 @@ class Derived:
         """sha256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def words(self, name: Callable[[AdapterKey], str]) -> str:
+    def words(self, name: Name, within: str | None = None) -> str:
         """The call for people: numbers in short, and options only where they were chosen."""
-        parts = [operand.words(name) for operand in self.operands]
+        parts = [operand.words(name, within) for operand in self.operands]
         return f"{self.function}({', '.join([*parts, *self._chosen()])})"
 
     @property
@@ -187,18 +190,21 @@ class Term:
     adapter: Atom
     filters: tuple[ModuleFilter, ...] = ()
 
-    def spelled(self, name: Callable[[AdapterKey], str]) -> str:
+    def spelled(self, name: Name, within: str | None = None) -> str:
         """The summand without its coefficient, as an expression; adapters named as one likes."""
         atom = self.adapter
-        text = name(atom) if isinstance(atom, AdapterKey) else atom.spelled(name)
-        for kept in self.filters:
-            text = kept.around(text)
-        return text
+        return self._kept(
+            name(atom) if isinstance(atom, AdapterKey) else atom.spelled(name, within)
+        )
 
-    def words(self, name: Callable[[AdapterKey], str]) -> str:
+    def words(self, name: Name, within: str | None = None) -> str:
         """The summand without its coefficient, for people."""
         atom = self.adapter
-        text = name(atom) if isinstance(atom, AdapterKey) else atom.words(name)
+        if isinstance(atom, AdapterKey):
+            return self._kept(name(atom))
+        return self._kept(atom.words(name, within))
+
+    def _kept(self, text: str) -> str:
         for kept in self.filters:
             text = kept.around(text)
         return text
@@ -244,26 +250,33 @@ class Plan:
         """The plan as an expression over digests; equal plans have equal text."""
         return self.spelled(_by_content)
 
-    def spelled(self, name: Callable[[AdapterKey], str]) -> str:
-        """The plan as an expression, with adapters named as one likes."""
-        return self._written([(str(abs(t.coefficient)), t.spelled(name)) for t in self.terms])
+    def spelled(self, name: Name, within: str | None = None) -> str:
+        """The plan as an expression, with adapters named as one likes.
 
-    def words(self, name: Callable[[AdapterKey], str]) -> str:
+        `within` are the semantics of what it stands in, which need not be said again.
+        """
+        texts = [term.spelled(name, self.semantics) for term in self.terms]
+        factors = [str(abs(term.coefficient)) for term in self.terms]
+        return self._written(factors, texts, within)
+
+    def words(self, name: Name, within: str | None = None) -> str:
         """The plan for people: numbers in short, and options only where they were chosen."""
-        return self._written([(readable(abs(t.coefficient)), t.words(name)) for t in self.terms])
+        texts = [term.words(name, self.semantics) for term in self.terms]
+        factors = [readable(abs(term.coefficient)) for term in self.terms]
+        return self._written(factors, texts, within)
 
-    def _written(self, scaled: Sequence[tuple[str, str]]) -> str:
+    def _written(self, factors: list[str], texts: list[str], within: str | None) -> str:
         parts: list[str] = []
-        for term, (magnitude, text) in zip(self.terms, scaled, strict=True):
-            product = text if magnitude == "1" else f"{magnitude}*{text}"
+        for term, factor, text in zip(self.terms, factors, texts, strict=True):
+            product = text if factor == "1" else f"{factor}*{text}"
             sign = "-" if term.coefficient < 0 else "+"
             parts.append(
                 f"{sign} {product}" if parts else product if sign == "+" else f"-{product}"
             )
-        text = " ".join(parts)
-        if self.semantics == DEFAULT_SEMANTICS:
-            return text
-        return f"{function_name(self.semantics)}({text})"
+        written = " ".join(parts)
+        if self.semantics in (DEFAULT_SEMANTICS, within):
+            return written
+        return f"{function_name(self.semantics)}({written})"
 
     @cached_property
     def digest(self) -> str:
