@@ -18,6 +18,7 @@ from .options import (
 )
 from .output import Column, print_fields, print_json, print_table, print_text, print_title, size
 from .records import outdated_json, parents_json, print_outdated, print_parents
+from .types import print_types, types_json
 from .workings import print_workings, working_json
 
 if TYPE_CHECKING:
@@ -81,15 +82,16 @@ Examples:
 )
 @json_option
 def functions(as_json: bool) -> None:
-    """List the functions that expressions can call.
+    """List the functions that expressions can call, and what holds for which PEFT type.
 
-    Each with its arguments, what it gives, its formula, and where that comes from. Recipes can be
-    called too; 'isogloss recipe list' lists those.
+    Each function with its arguments, what it gives, its formula, and where that comes from; recipes
+    can be called too, 'isogloss recipe list' lists those. Each PEFT type with what its sums are,
+    and why others are refused.
     """
     from ..dsl.functions import FUNCTIONS
 
     if as_json:
-        print_json([_function_json(function) for function in FUNCTIONS])
+        print_json({"functions": [_function_json(one) for one in FUNCTIONS], **types_json()})
         return
     for function in FUNCTIONS:
         print_text(click.style(function.signature, bold=True))
@@ -104,6 +106,7 @@ def functions(as_json: bool) -> None:
             indent="  ",
         )
         print_text()
+    print_types()
 
 
 def _selections(explanation: Explanation) -> tuple[Selection, ...]:

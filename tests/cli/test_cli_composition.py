@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from isogloss.dsl.algebra.types import TYPES
 from isogloss.dsl.functions import FUNCTIONS
 from safetensors.torch import load_file
 
@@ -178,7 +179,14 @@ def test_warnings_go_to_stderr(catalogue: None, invoke: Invoke, write_lora: Writ
 def test_functions(invoke: Invoke) -> None:
     words = invoke("functions").stdout
     listed = json.loads(invoke("functions", "--json").stdout)
-    assert [one["name"] for one in listed] == [function.name for function in FUNCTIONS]
+    assert [one["name"] for one in listed["functions"]] == [one.name for one in FUNCTIONS]
     for function in FUNCTIONS:
         for text in (function.signature, function.summary, function.formula, function.citation):
             assert text in words
+    assert [one["name"] for one in listed["types"]] == [rules.name for rules in TYPES]
+    for rules in TYPES:
+        for text in (rules.name, rules.elementwise, rules.exact, rules.lora, rules.citation):
+            assert text in words
+    for one in listed["refused"]:
+        assert one["peft_type"] in words
+        assert one["reason"] in words
