@@ -209,8 +209,8 @@ def _require_no_replaced(derived: Derived, operand: Operand, config: Mapping[str
     """Refuse values of the base model that were trained as a whole."""
     named = [
         field
-        for field in ("modules_to_save", "trainable_token_indices")
-        if config.get(field) not in (None, [], {})
+        for field in ("modules_to_save", "trainable_token_indices", "use_dora")
+        if config.get(field)
     ]
     if str(config.get("bias") or "none") != "none":
         named.append("bias")

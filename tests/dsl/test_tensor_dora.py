@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
 import torch
 from isogloss.dsl.errors import IncompatibleError
-from isogloss.dsl.meaning.plan import ModuleFilter
+from isogloss.dsl.meaning.plan import Derived, ModuleFilter, Plan, Term
+from isogloss.dsl.tensors.blueprint import prepare
 from safetensors.torch import load_file
 
 TARGETS = {
@@ -120,3 +122,16 @@ def test_missing_magnitudes_are_named(workshop: Any, architectures: Any) -> None
     one = workshop.operand(place, "one", use_dora=True)
     error = refused(workshop, "elementwise", (1, one))
     assert "use_dora is True, but there are no tensors of it" in error.message
+
+
+def test_functions_of_values_know_no_magnitudes(workshop: Any, architectures: Any) -> None:
+    one, other = several(workshop, architectures["llama"])
+    operands = tuple(workshop.plan("elementwise", (1, operand)) for operand in (one, other))
+    options = (
+        ("density", Fraction(1, 2)),
+        ("majority_sign_method", "total"),
+        ("normalize", "count"),
+    )
+    plan = Plan("elementwise", (Term(Fraction(1), Derived("ties", options, operands)),))
+    with pytest.raises(IncompatibleError, match=r"trained as a whole \(use_dora\)"):
+        prepare(plan, {operand.key: operand for operand in (one, other)}, None)

@@ -426,6 +426,66 @@ def test_types_of_several_kinds_come_together_as_lora(bench: Bench) -> None:
     assert_reported(bench.changes(place, "llama"), expected, ready)
 
 
+def test_core_merges_updates_of_any_type(bench: Bench) -> None:
+    operands = [bench.pair(kind, "llama")[0] for kind in ("lora", "lokr")]
+    plans = tuple(bench.workshop.plan("exact", ("-0.5", one)) for one in operands)
+    options = {"method": "isotropic", "density": 1, "rank": 3}
+    derived = Derived("core", tuple(sorted((n, _option(v)) for n, v in options.items())), plans)
+    plan = Plan("elementwise", (Term(Fraction(1), derived),))
+    blueprint = prepare(plan, {operand.key: operand for operand in operands}, None)
+    with made_ready(blueprint, None, 1 << 28) as ready:
+        changes = bench.changes(bench.workshop.write(ready.blueprint), "llama")
+    expected = expected_sum(bench, [("-0.5", one) for one in operands], "llama")
+    for name, change in changes.items():
+        # Of the sum's directions it keeps three, and gives each the mean size.
+        u, values, vt = torch.linalg.svd(expected[name])
+        directions = int((values > 1e-5 * values[0]).sum())
+        found = torch.linalg.svdvals(change.double())
+        mean = values[:directions].mean()
+        torch.testing.assert_close(found[:3], mean.expand(3), rtol=1e-3, atol=1e-3)
+        inside = u[:, :directions].T @ change.double() @ vt[:directions].T
+        assert float(inside.norm()) == pytest.approx(float(change.norm()), rel=1e-3)
+
+
+def test_other_modules_than_linear_ones(workshop: Any, bench: Bench) -> None:
+    modules = ["conv", "embed", "layers.0.q"]
+    one, other = (
+        workshop.adapter(f"a{n}", seed=n, r=3 + n, target_modules=modules) for n in range(2)
+    )
+    parts = [workshop.updates(operand.path.parent) for operand in (one, other)]
+    place, ready = bench.applied("truncate", {"rank": 2}, "exact", ("0.6", one), ("-0.4", other))
+    found = workshop.updates(place)
+    for report in ready.reports[0].modules:
+        expected = 0.6 * parts[0][report.module] - 0.4 * parts[1][report.module]
+        values = torch.linalg.svdvals(expected.flatten(1))
+        best = float((values[2:].square().sum() / values.square().sum()).sqrt())
+        lost = float((found[report.module] - expected).norm() / expected.norm())
+        assert report.relative == pytest.approx(best, abs=1e-5)
+        assert lost == pytest.approx(best, abs=1e-5)
+    grouped = workshop.adapter("g", seed=1, r=4, target_modules=["grouped", "q"])
+    with pytest.raises(IncompatibleError, match="knows no convolutions in groups") as caught:
+        bench.applied("truncate", {"rank": 2}, "exact", (1, grouped))
+    assert "only(..., modules=" in str(caught.value.hint)
+
+
+def test_distances_between_types(bench: Bench) -> None:
+    """Where an update may fill the whole space, there are no directions to be shared."""
+    narrow, factored = bench.pair("lora", "llama")[0], bench.pair("lokr", "llama")[0]
+    whole = bench.pair("lokr, whole", "llama")[0]
+    for other, has_overlap in ((factored, True), (whole, False)):
+        total = compare(narrow, other).total
+        first, second = (bench.changes(one.path.parent, "llama") for one in (narrow, other))
+        square = sum(float((first[name] - second[name]).square().sum()) for name in first)
+        assert total.difference_norm == pytest.approx(square**0.5, rel=1e-4)
+        q = next(
+            module.comparison
+            for layer in compare(narrow, other).layers
+            for module in layer.modules
+            if "q_proj" in module.module
+        )
+        assert (q.column_overlap is not None) == has_overlap
+
+
 def test_every_type_that_peft_knows_is_composed_or_refused() -> None:
     known = {kind.value for kind in PeftType}
     assert known <= ALGEBRAS.keys() | REFUSED.keys()
