@@ -1,6 +1,7 @@
-"""How many pulls and publishes a second one server answers to many clients at once.
+"""What one server bears: many clients at once, and one very large file, up and down.
 
 Run by hand: python tests/benchmarks/serve.py [--clients 32] [--seconds 10] [--megabytes 1]
+[--gigabytes 4]
 """
 
 from __future__ import annotations
@@ -9,42 +10,129 @@ import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 Work = Callable[[HTTPConnection, int, int], int]
 
 
+# The Hub's own client, as people use it; it prints seconds for the way up and the way down.
+LARGE = """
+import sys, time
+from pathlib import Path
+from huggingface_hub import HfApi
+api, path = HfApi(), Path(sys.argv[1])
+api.create_repo("acme/large")
+for work in (
+    lambda: api.upload_file(path_or_fileobj=path, path_in_repo="w.bin", repo_id="acme/large"),
+    lambda: api.hf_hub_download("acme/large", "w.bin", local_dir=path.parent / "down"),
+):
+    began = time.monotonic()
+    work()
+    print(time.monotonic() - began, flush=True)
+    sys.stdin.readline()
+assert (path.parent / "down" / "w.bin").stat().st_size == path.stat().st_size
+"""
+
+
 def main() -> None:
-    """Start a server of an empty home, and measure it."""
+    """Start servers of empty homes, and measure them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--megabytes", type=float, default=1.0)
+    parser.add_argument("--gigabytes", type=float, default=4.0)
     asked = parser.parse_args()
-    weights = os.urandom(int(asked.megabytes * 2**20))
+    if asked.seconds:
+        weights = os.urandom(int(asked.megabytes * 2**20))
+        with served() as (address, _):
+            connection = HTTPConnection(address)
+            prepare(connection, asked.clients, weights)
+            for name, work in (("pulls", pull), ("publishes", publish(weights))):
+                print(name, measure(work, address, asked.clients, asked.seconds))
+    if asked.gigabytes:
+        with tempfile.TemporaryDirectory(prefix="isogloss-large-") as folder:
+            path = Path(folder) / "w.bin"
+            write_random(path, int(asked.gigabytes * 2**30))
+            for transport in ("lfs", "xet"):
+                print(transport, *carry(path, transport), sep="\n  ")
+
+
+@contextmanager
+def served() -> Iterator[tuple[str, int]]:
+    """A server of an empty home: its address and the number of its process."""
     with tempfile.TemporaryDirectory(prefix="isogloss-load-") as home:
         isogloss = [sys.executable, "-m", "isogloss.cli", "--home", home]
         subprocess.run([*isogloss, "init"], check=True, stdout=subprocess.DEVNULL)
         command = [*isogloss, "serve", "--port", "0"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-            address = listening(server)
             try:
-                connection = HTTPConnection(address)
-                prepare(connection, asked.clients, weights)
-                for name, work in (("pulls", pull), ("publishes", publish(weights))):
-                    print(name, measure(work, address, asked.clients, asked.seconds))
+                yield listening(server), server.pid
             finally:
                 server.terminate()
+
+
+def write_random(path: Path, size_bytes: int) -> None:
+    """Write what can be neither compressed nor found twice."""
+    needed, free = 4 * size_bytes, shutil.disk_usage(path.parent).free
+    if free < needed:
+        sys.exit(f"{path.parent} has {free >> 30} GiB free, and {needed >> 30} GiB are needed")
+    with path.open("wb") as file:
+        for start in range(0, size_bytes, 1 << 24):
+            file.write(os.urandom(min(1 << 24, size_bytes - start)))
+
+
+def carry(path: Path, transport: str) -> Iterator[str]:
+    """Let the client send a file and get it back; the rates, and the server's peak memory."""
+    with served() as (address, process), tempfile.TemporaryDirectory() as cache:
+        variables = {
+            "HF_ENDPOINT": f"http://{address}",
+            "HF_TOKEN": "any",
+            "HF_HOME": cache,
+            "HF_HUB_DISABLE_XET": str(int(transport == "lfs")),
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        HTTPConnection(address).request("GET", "/healthz")
+        yield f"before: {peak_mebibytes(process)} MiB at most"
+        command = [sys.executable, "-c", LARGE, str(path)]
+        with subprocess.Popen(
+            command,
+            env=os.environ | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as client:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            for way in ("up", "down"):
+                Path(f"/proc/{process}/clear_refs").write_text("5")  # Forgets the peak.
+                seconds = float(client.stdout.readline() or sys.exit("the client failed"))
+                rate = path.stat().st_size / seconds / 2**20
+                yield f"{way}: {rate:.0f} MiB/s, {peak_mebibytes(process)} MiB at most"
+                client.stdin.write("\n")
+                client.stdin.flush()
+        shutil.rmtree(path.parent / "down")
+
+
+def peak_mebibytes(process: int) -> int:
+    """The most that a process had in memory since that was forgotten (Linux)."""
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) >> 10
 
 
 def listening(server: subprocess.Popen[str]) -> str:
