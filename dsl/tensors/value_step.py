@@ -119,12 +119,11 @@ class ValueStep:
                 values = [composed_values(part, names) for part in self.parts]
                 for job in batch:
                     place = place_of(self.derived, job.name)
-                    tensors = [_taken(job, values[n], n) for n in range(len(values))]
-                    result = (
-                        self._shared(job, tensors)
-                        if job.is_shared
-                        else merge.compute(tensors, options, place).add_(job.origin)
-                    )
+                    if job.is_shared:
+                        result = self._shared(job.name, [one[job.name] for one in values])
+                    else:
+                        tensors = [_change(job, one, n) for n, one in enumerate(values)]
+                        result = merge.compute(tensors, options, place).add_(job.origin)
                     require_finite(result, job.name, self.adapter.operand)
                     file.write(result.contiguous().numpy().data)
         return self.adapter.operand.config, None
@@ -142,11 +141,11 @@ class ValueStep:
             size += own
         yield batch
 
-    def _shared(self, job: _Job, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    def _shared(self, name: str, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         for other in tensors[1:]:
             if not torch.equal(tensors[0], other):
                 raise IncompatibleError(
-                    f"{self.adapter.operand.quoted}: the adapters share {quoted(job.name, 120)}, "
+                    f"{self.adapter.operand.quoted}: the adapters share {quoted(name, 120)}, "
                     "but have not the same numbers there",
                     hint="train them with one projection_prng_key, rank and target_modules",
                 )
@@ -261,12 +260,12 @@ def composed_values(part: Blueprint, names: Sequence[str]) -> dict[str, torch.Te
     }
 
 
-def _taken(job: _Job, values: Mapping[str, torch.Tensor], number: int) -> torch.Tensor:
+def _change(job: _Job, values: Mapping[str, torch.Tensor], number: int) -> torch.Tensor:
     """What an operand changes at a tensor: its values less the origin; zero where it has none."""
     if number not in job.operands:
         return torch.zeros(job.shape, dtype=torch.float32)
     tensor = values[job.name]
-    return tensor if job.is_shared or not job.origin else tensor - job.origin
+    return tensor - job.origin if job.origin else tensor
 
 
 def require_finite(values: torch.Tensor, name: str, operand: Operand) -> None:
