@@ -249,10 +249,24 @@ def _training(record: VersionRecord) -> tuple[tuple[str, object], ...]:
         ("seed", record.seed),
         ("libraries", libraries or None),
     )
+        *_run(record.training),
 
 
 def publications_json(publications: Iterable[PublicationRecord]) -> list[dict[str, Any]]:
     """Return where a version was published, the first place first."""
+def _run(training: Mapping[str, Any]) -> tuple[tuple[str, object], ...]:
+    """What a run of ours says of itself besides."""
+    losses = training.get("losses") or {}
+    data = [str(one.get("fingerprint")) for one in training.get("data") or ()]
+    return (
+        ("init seed", training.get("init_seed")),
+        ("data seed", training.get("data_seed")),
+        ("fingerprints", ", ".join(data) or None),
+        ("losses", ", ".join(f"{name} {value:.3f}" for name, value in losses.items()) or None),
+        ("deviation", training.get("deviation")),
+    )
+
+
     return [
         {
             "endpoint": one.endpoint,

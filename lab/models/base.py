@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +82,7 @@ def load_base(
         raise ModelError("the base model's name is empty: give a Hub id, a folder or a GGUF file")
     if dtype is not None and dtype not in DTYPES:
         raise SettingsError(f"there is no dtype {dtype!r}: give one of {', '.join(DTYPES)}")
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = _device(device)
     numbers = DTYPES[dtype or default_dtype(device)]
     local = Path(place).expanduser()
     if local.exists():
@@ -152,6 +155,18 @@ def default_dtype(device: str | None) -> str:
     return AUTO if gpu and torch.cuda.is_bf16_supported() else "float32"
 
 
+def _device(asked: str | None) -> torch.device:
+    if asked is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition(chr(10))[0]
+        raise SettingsError(f"there is no device {asked!r} here: {reason}") from error
+    return device
+
+
 def _commit(model: PreTrainedModel, revision: str | None) -> str | None:
     commit = getattr(model.config, "_commit_hash", None)
     return str(commit) if commit else revision
@@ -170,21 +185,37 @@ def _load(
     if Path(place).is_file():
         options["gguf_file"] = Path(place).name
         place = str(Path(place).parent)
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-        config = transformers.AutoConfig.from_pretrained(place, **options)
-        kind = (
-            transformers.AutoModelForSeq2SeqLM
-            if config.is_encoder_decoder
-            else transformers.AutoModelForCausalLM
-        )
-        if "gguf_file" in options:
-            options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-        return kind.from_pretrained(place, dtype=dtype, **options), tokenizer
+        with _bars_on_a_terminal(transformers):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+            config = transformers.AutoConfig.from_pretrained(place, **options)
+            kind = (
+                transformers.AutoModelForSeq2SeqLM
+                if config.is_encoder_decoder
+                else transformers.AutoModelForCausalLM
+            )
+            if "gguf_file" in options:
+                options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+            return kind.from_pretrained(place, dtype=dtype, **options), tokenizer
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise _in_words(place, error) from error
+
+
+@contextmanager
+def _bars_on_a_terminal(transformers: Any) -> Iterator[None]:
+    """Show how far a loading is where somebody looks at it, and nowhere else."""
+    if sys.stderr.isatty():
+        yield
+        return
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        # The bar of a GGUF file's conversion knows no switch.
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
 
 
 def _in_words(place: str, error: Exception) -> ModelError:

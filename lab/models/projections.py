@@ -52,7 +52,7 @@ def find_projections(model: PreTrainedModel) -> list[str]:
             found |= {output} & linear.keys()
         found |= {f"{parent}.{name}".removeprefix(".") for name in row or ()}
     if not found:
-        raise _not_found(model, "the query, key, value and output projections", linear)
+        raise _not_found(model, "attention whose projections are known", linear)
     return [name for name in linear if name in found]
 
 
@@ -70,7 +70,7 @@ def check_targets(model: PreTrainedModel, targets: Iterable[str]) -> None:
     ]
     if absent:
         linear = {name: one for name, one in model.named_modules() if _is_linear(one)}
-        raise _not_found(model, f"a module named {', '.join(absent)}", linear)
+        raise _not_found(model, f"module called {', '.join(absent)}", linear)
 
 
 def _is_linear(module: torch.nn.Module) -> bool:
@@ -81,6 +81,6 @@ def _is_linear(module: torch.nn.Module) -> bool:
 def _not_found(model: PreTrainedModel, what: str, linear: Iterable[str]) -> ModelError:
     names = sorted({name.rpartition(".")[2] for name in linear})
     return ModelError(
-        f"{type(model).__name__} has not {what}; its linear modules are "
+        f"{type(model).__name__} has no {what}; its linear modules are "
         f"{', '.join(names) or 'none'}: name those to adapt with --targets"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +60,10 @@ def adapter_config(base: Base, settings: Settings) -> PeftConfig:
     name = settings.peft.strip().upper().replace("-", "_")
     known = {str(one.value): kind for one, kind in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     if name not in known:
-        raise SettingsError(
-            f"there is no PEFT type {settings.peft!r}: give one of "
-            f"{', '.join(sorted(one.lower() for one in known))}"
-        )
+        names = sorted(one.lower() for one in known)
+        near = difflib.get_close_matches(settings.peft.lower(), names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+        raise SettingsError(f"there is no PEFT type {settings.peft!r}; {hint}")
     kind = known[name]
     there = {item.name for item in fields(kind)}
     values: dict[str, Any] = {

@@ -78,9 +78,10 @@ def parse(arguments: list[str]) -> None:
     command: click.Command = main
     context = main.make_context("isogloss", arguments)
     while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(
-            context, [*context._protected_args, *context.args]
-        )
+        left = [*context._protected_args, *context.args]
+        if not left and command.invoke_without_command:
+            return
+        name, found, rest = command.resolve_command(context, left)
         assert found is not None
         command, context = found, found.make_context(name, rest, parent=context)
 

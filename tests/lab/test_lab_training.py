@@ -272,7 +272,7 @@ def test_models_without_the_targets_are_refused_with_their_modules(
 ) -> None:
     settings = replace(SETTINGS, targets=("q_proj", "query", "wo"))
     with pytest.raises(
-        ModelError, match=r"LlamaForCausalLM has not a module named query, wo; .*q_proj.*: name"
+        ModelError, match=r"LlamaForCausalLM has no module called query, wo; .*q_proj.*: name"
     ):
         train_lm(hub, base, shipped("pt"), language="pt", settings=settings)
     assert hub.find() == []
