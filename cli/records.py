@@ -103,6 +103,7 @@ def _composition_json(composition: CompositionRecord) -> dict[str, Any]:
         "plan_digest": composition.plan_digest,
         "dtype": composition.dtype,
         "tool_versions": dict(composition.tool_versions),
+        "warnings": list(composition.warnings),
         "parents": parents_json(composition.parents),
         "lock": dict(composition.lock),
     }
@@ -212,6 +213,7 @@ def print_record(record: VersionRecord) -> None:
                 ("expression", composition.expression),
                 ("semantics", composition.semantics),
                 ("canonical", composition.canonical),
+                *(("warning", warning) for warning in composition.warnings),
             ),
             indent="  ",
         )
@@ -247,13 +249,11 @@ def _training(record: VersionRecord) -> tuple[tuple[str, object], ...]:
         ("batch size", record.batch_size),
         ("learning rate", record.learning_rate),
         ("seed", record.seed),
+        *_run(record.training),
         ("libraries", libraries or None),
     )
-        *_run(record.training),
 
 
-def publications_json(publications: Iterable[PublicationRecord]) -> list[dict[str, Any]]:
-    """Return where a version was published, the first place first."""
 def _run(training: Mapping[str, Any]) -> tuple[tuple[str, object], ...]:
     """What a run of ours says of itself besides."""
     losses = training.get("losses") or {}
@@ -267,6 +267,8 @@ def _run(training: Mapping[str, Any]) -> tuple[tuple[str, object], ...]:
     )
 
 
+def publications_json(publications: Iterable[PublicationRecord]) -> list[dict[str, Any]]:
+    """Return where a version was published, the first place first."""
     return [
         {
             "endpoint": one.endpoint,

@@ -132,6 +132,7 @@ def _as_known(compiled: Compiled, known: VersionRecord) -> Compiled:
         rank=known.rank,
         size_bytes=known.size_bytes,
         sums=(),
+        warnings=known.composition.warnings if known.composition else (),
     )
     errors = known.composition.lock.get("errors", ()) if known.composition else ()
     workings = with_errors(workings_of(compiled.blueprint, compiled.parents), errors)
@@ -287,6 +288,7 @@ def _new_version(compiled: Compiled, lock: Lock, result: Result, weights: Path) 
             lock=lock.as_json(),
             tool_versions=dict(lock.tools),
             parents=parent_records(compiled),
+            warnings=compiled.blueprint.warnings,
         ),
     )
 

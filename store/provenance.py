@@ -13,10 +13,10 @@ from .records import NewVersion
 
 # The name is what is compared under, a source is where a folder happened to lie, the size follows
 # from the digest, and weights that arrive later change nothing of what they are. A lock restates
-# the rest, the versions of the tools that composed do not change what was composed, and a parent is
-# its content, whatever it was called.
+# the rest, the versions of the tools that composed and what was said of it do not change what was
+# composed, and a parent is its content, whatever it was called.
 _LEFT_OUT = ("name", "source", "size_bytes", "here")
-_COMPOSITION_LEFT_OUT = ("lock", "tool_versions")
+_COMPOSITION_LEFT_OUT = ("lock", "tool_versions", "warnings")
 _PARENT_LEFT_OUT = ("name", "version")
 
 

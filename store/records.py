@@ -37,7 +37,10 @@ class ParentRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompositionRecord:
-    """How a composed version was made: what was written, what it meant, and from what."""
+    """How a composed version was made: what was written, what it meant, and from what.
+
+    `warnings` are what was said of it then.
+    """
 
     expression: str
     canonical: str
@@ -47,6 +50,7 @@ class CompositionRecord:
     lock: Mapping[str, Any]
     tool_versions: Mapping[str, str]
     parents: tuple[ParentRecord, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

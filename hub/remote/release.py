@@ -129,6 +129,8 @@ def make_release(
     facts = _facts(catalog, record, lock, scores, repository, revision)
     if lock is not None:
         facts = replace(facts, **_assessed(catalog, blobs, lock))
+        if record.composition and record.composition.warnings:
+            facts = replace(facts, warnings=record.composition.warnings)
     card = write_card(facts, lock)
     files = [
         ReleaseFile(WEIGHTS_NAME, blobs.path(record.digest)),

@@ -125,6 +125,7 @@ class Composition(Base):
     dtype: Mapped[str] = mapped_column(String(32))
     lock: Mapped[dict[str, Any]] = mapped_column(JsonObject())
     tool_versions: Mapped[dict[str, Any]] = mapped_column(JsonObject())
+    warnings: Mapped[tuple[str, ...]] = mapped_column(JsonTexts(), server_default="[]")
 
     parents: Mapped[list[Parent]] = relationship(order_by="Parent.position")
 

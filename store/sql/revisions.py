@@ -13,6 +13,7 @@ SCHEMA_REVISIONS = (
     "0003_repositories",
     "0004_listings",
     "0005_training",
+    "0006_warnings",
 )
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
 

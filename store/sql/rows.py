@@ -183,6 +183,7 @@ def _composition_row(record: CompositionRecord) -> Composition:
         dtype=record.dtype,
         lock=dict(record.lock),
         tool_versions=dict(record.tool_versions),
+        warnings=record.warnings,
         parents=[
             Parent(
                 position=position,
@@ -207,6 +208,7 @@ def _composition_record(row: Composition) -> CompositionRecord:
         dtype=row.dtype,
         lock=row.lock,
         tool_versions=row.tool_versions,
+        warnings=row.warnings,
         parents=tuple(
             ParentRecord(
                 coefficient=parent.coefficient,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -210,3 +213,70 @@ def test_secrets_are_kept(
     assert remote.count("PUT", "/uploads/") > 1
     assert remote.token not in shown
     assert "/uploads/" not in shown
+
+
+def test_the_card_says_what_was_warned_of(composed: AdapterHub, client: HubClient) -> None:
+    said = composed.compose("0.5*lm[pt] + 0.5*lm[en]", name="blend").warnings
+    assert said
+    composition = composed.show("blend").composition
+    assert composition is not None
+    assert composition.warnings == said
+    for parent in ("lm-pt", "lm-en"):
+        composed.blobs.remove(composed.show(parent).digest)
+    card = composed.publish("blend", "acme/blend", dry_run=True, client=client).card
+    for warning in said:
+        assert f"> `{warning}`" in card
+
+
+LOADING = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+base_path, folder, repo, tag, commit = sys.argv[1:]
+config = LlamaConfig(
+    vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+    num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=False,
+)
+torch.manual_seed(0)
+LlamaForCausalLM(config).save_pretrained(base_path)
+
+def logits(source, **options):
+    base = AutoModelForCausalLM.from_pretrained(base_path, dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, source, **options).eval()
+    with torch.no_grad():
+        adapted = model(torch.arange(12).reshape(1, 12)).logits
+        with model.disable_adapter():
+            assert not torch.equal(adapted, model(torch.arange(12).reshape(1, 12)).logits)
+    return adapted
+
+local = logits(folder)
+assert torch.equal(local, logits(repo, revision=tag))
+assert torch.equal(local, logits(repo, revision=commit))
+"""
+
+
+@pytest.mark.slow
+def test_peft_loads_what_was_published(
+    composed: AdapterHub, client: HubClient, remote: FaultyHub, tmp_path: Path
+) -> None:
+    composed.compose(EXPRESSION, output=tmp_path / "folder")
+    published = composed.publish("xlsum-pt", REPO, client=client)
+    # Another version comes after it, so that neither the tag nor the sha is the main branch.
+    composed.publish("lm-yo", REPO, tag="other", client=client)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ISOGLOSS_"))}
+    places = [str(tmp_path / "base"), str(tmp_path / "folder"), REPO]
+    ran = subprocess.run(
+        [sys.executable, "-c", LOADING, *places, "v1", str(published.commit)],
+        env=kept
+        | {
+            "HF_ENDPOINT": remote.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr

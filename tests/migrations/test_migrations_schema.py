@@ -123,7 +123,9 @@ def test_up_and_down_and_up(empty_url: str) -> None:
 
 def test_the_adapters_stay_through_all_revisions(empty_url: str, make_version: Make) -> None:
     with Catalog.create(empty_url) as catalog:
-        before = [catalog.add(make_version(note=str(number))).version for number in range(3)]
+        before = [
+            catalog.add(make_version(note=str(number), training={})).version for number in range(3)
+        ]
     schema.downgrade(empty_url, SCHEMA_REVISIONS[0])
     schema.upgrade(empty_url)
     with Catalog.open(empty_url) as catalog:

@@ -31,6 +31,7 @@ def composition(**changes: object) -> CompositionRecord:
         dtype="BF16",
         lock={"z": 1, "a": [1.5, None, "é\u0000"], "nested": {"b": True}},
         tool_versions={"isogloss": "0.1.0"},
+        warnings=("they did not start from one initialisation",),
         parents=(
             ParentRecord(
                 coefficient="3/5",
