@@ -99,7 +99,10 @@ class Kronecker:
         has the rank n1 r or m1 r, whichever is smaller.
         """
         first, second = self.w1.factors(), self.w2.factors()
-        return LowRank(torch.kron(first.b, second.b), torch.kron(first.a, second.a))
+        return LowRank(
+            torch.kron(first.b.double(), second.b.double()),
+            torch.kron(first.a.double(), second.a.double()),
+        )
 
     def rows(self, first: int, last: int) -> torch.Tensor:
         """Rows first to last, the last one excluded, in float64."""
@@ -132,8 +135,8 @@ class Hadamard:
         (B A) o (D C) = (B * D) (A * C), where * multiplies every column of B with every one of D,
         every row of A with every one of C, element by element (a Khatri-Rao product).
         """
-        b = self.first.b[:, :, None] * self.second.b[:, None, :]
-        a = self.first.a[:, None, :] * self.second.a[None, :, :]
+        b = self.first.b.double()[:, :, None] * self.second.b.double()[:, None, :]
+        a = self.first.a.double()[:, None, :] * self.second.a.double()[None, :, :]
         return LowRank(b.flatten(1), a.flatten(0, 1))
 
     def rows(self, first: int, last: int) -> torch.Tensor:

@@ -64,6 +64,24 @@ def test_a_term_is_what_its_form_says(name: str) -> None:
     assert torch.linalg.matrix_rank(expected) == min(term.rank, 20)
 
 
+def test_half_precision_is_left_before_anything_is_multiplied() -> None:
+    def half(*shape: int) -> torch.Tensor:
+        return torch.randn(shape).bfloat16()
+
+    factored = LowRank(half(6, 2), half(2, 4))
+    for term in (
+        Kronecker(Dense(half(4, 5)), factored),
+        Hadamard(factored, LowRank(half(6, 3), half(3, 4))),
+        Kronecker(Dense(half(4, 5)), Dense(half(6, 4))),
+    ):
+        expected = by_definition(term)
+        update = Update(((1.0, term),))
+        torch.testing.assert_close(term.rows(0, 24), expected)
+        torch.testing.assert_close(product(term.factors()), expected, rtol=1e-12, atol=1e-12)
+        found = nearest_low_rank(update, energy=1.0)
+        torch.testing.assert_close(found.b @ found.a, expected.float(), rtol=1e-5, atol=1e-5)
+
+
 def test_a_kronecker_product_takes_the_smaller_of_two_ranks() -> None:
     assert Kronecker(matrix(6, 2), pair(4, 3, 10)).rank == 2 * 3
     assert Kronecker(matrix(2, 6), pair(4, 3, 10)).rank == 2 * 3
@@ -76,7 +94,7 @@ def test_a_sum_is_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = sum(sizes[name] * by_definition(term) for name, term in TERMS.items())
     torch.testing.assert_close(update.dense(), expected)
     torch.testing.assert_close((update + update.times(-3)).dense(), -2 * expected)
-    monkeypatch.setattr("isogloss.dsl.decomposition.updates._BLOCK_ELEMENTS", 100)
+    monkeypatch.setattr("isogloss.dsl.decomposition.updates.BLOCK_ELEMENTS", 100)
     blocks = list(update.blocks())
     assert [len(block) for block in blocks] == [5, 5, 5, 5, 4]
     torch.testing.assert_close(torch.cat(blocks), expected)
