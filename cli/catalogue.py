@@ -18,6 +18,7 @@ from .records import (
     publications_json,
     summary_json,
 )
+from .scores import print_scores, scores_json
 
 if TYPE_CHECKING:
     from ..store import Added
@@ -189,14 +190,17 @@ Examples:
 def show(settings: Settings, /, adapter: str, as_json: bool) -> None:
     """Show all that is known about one adapter.
 
-    ADAPTER is NAME (its latest version), NAME@v2, or sha256:PREFIX of its weights. Where it was
-    published from here stands at the end.
+    ADAPTER is NAME (its latest version), NAME@v2, or sha256:PREFIX of its weights. How it scored
+    and where it was published from here stand at the end.
     """
     with settings.open_hub() as hub:
         record = hub.show(adapter)
+        scores = hub.catalog.evaluations.of(record.name, record.version)
         published = hub.catalog.publications.of(record.name, record.version)
     if as_json:
-        print_json(full_json(record) | {"publications": publications_json(published)})
+        known = {"scores": scores_json(scores), "publications": publications_json(published)}
+        print_json(full_json(record) | known)
     else:
         print_record(record)
+        print_scores(scores)
         print_publications(published)

@@ -42,6 +42,10 @@ COMMANDS: Final = (
     Entry("withdraw", "lineage", "Mark a version as one that should no longer be used."),
     Entry("outdated", "lineage", "List the compositions that would come out differently today."),
     Entry("train", "train", "Train language and task vectors, and catalogue them."),
+    Entry("generate", "generate", "Write what follows each prompt, with an adapter on its base."),
+    Entry("evaluate", "evaluate", "Score an adapter, or an expression, on labelled data."),
+    Entry("tune", "tune", "Choose the parameters of an expression on validation data."),
+    Entry("export", "export", "Write a model with an adapter merged into the base's own weights."),
     Entry("publish", "remote", "Publish an adapter to the Hugging Face Hub, or to your own."),
     Entry(
         "pull",

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from ..hub.composition import Request
 from ..store import Score
 from .data.records import Pair
-from .errors import DataError, SettingsError
-from .scoring.adapter import Adapter, find_adapter
-from .scoring.ancestry import ancestors, reading_of, refuse_other_base, why_seen
+from .errors import DataError
+from .scoring.adapter import Adapter
+from .scoring.ancestry import reading_of, resolve, why_seen
 from .scoring.bootstrap import Interval, bootstrap, paired_bootstrap
 from .scoring.dataset import Dataset
 from .scoring.measurement import Measurement
-from .scoring.scorer import BARE, Scored, Scorer
+from .scoring.scorer import Scored, Scorer
 from .scoring.session import Session
 from .scoring.settings import ScoringSettings
 
@@ -102,12 +102,8 @@ def evaluate(
         LabError: data, metrics, settings, memory. OtherBaseError: an adapter of another model.
         DslError: an expression.
     """
-    chosen = _resolve(hub, adapter, request)
-    other = _resolve(hub, baseline, request)
-    versions = () if chosen is None else ancestors(hub, chosen)
-    for one in (chosen, other):
-        if one is not None:
-            refuse_other_base(one, ancestors(hub, one), base)
+    chosen, versions = resolve(hub, adapter, base, request)
+    other, _ = resolve(hub, baseline, base, request)
     if not isinstance(settings, ScoringSettings):
         settings = ScoringSettings(**{**reading_of(versions), **(settings or {})})
     with Session(base) as session:
@@ -259,16 +255,6 @@ def _predictions(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
             elif name != "language":
                 row[name] = measurement.numerators[number]
         yield row
-
-
-def _resolve(
-    hub: AdapterHub, adapter: str | Adapter | None, request: Request | None
-) -> Adapter | None:
-    if not isinstance(adapter, str):
-        return adapter
-    if not adapter.strip():
-        raise SettingsError("the adapter's name is empty: give a name or an expression")
-    return None if adapter.strip() == BARE else find_adapter(hub, adapter, request)
 
 
 def _equal(one: Score, other: Score) -> bool:

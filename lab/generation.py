@@ -7,12 +7,15 @@ a file beside the weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from ..hub.composition import Request
+from .scoring.adapter import Adapter
+from .scoring.ancestry import reading_of, resolve
 from .scoring.batches import in_batches
 from .scoring.encoding import encode_prompts
 from .scoring.session import Session
@@ -20,6 +23,9 @@ from .scoring.settings import ScoringSettings
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
+
+    from ..hub import AdapterHub
+    from .models.base import Base
 
 _TOKENS: Final = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 
@@ -52,6 +58,38 @@ def generate(
             lambda numbers: _generate(session, [prompts[number] for number in numbers]),
             progress,
         )
+
+
+def write(
+    hub: AdapterHub,
+    adapter: str | Adapter | None,
+    base: Base,
+    sources: Sequence[str],
+    *,
+    settings: ScoringSettings | Mapping[str, Any] | None = None,
+    request: Request | None = None,
+    progress: bool = False,
+) -> list[str]:
+    """Write what follows each source with an adapter or an expression on a base model.
+
+    Args:
+        adapter: a name, an expression, or an adapter in memory; None or `base` is the bare base.
+        base: the base model, loaded.
+        settings: how; or some of them by name: prompt and lengths are then by default those of the
+            adapter's training.
+        request: parameters, semantics and context of an expression.
+        progress: show a bar on a terminal.
+
+    Raises:
+        LabError: settings, memory. OtherBaseError: an adapter of another model. DslError: an
+            expression.
+    """
+    chosen, versions = resolve(hub, adapter, base, request)
+    if not isinstance(settings, ScoringSettings):
+        settings = ScoringSettings(**{**reading_of(versions), **(settings or {})})
+    with Session(base) as session:
+        session.use(chosen)
+        return generate(session, sources, settings, progress="writing" if progress else None)
 
 
 @torch.inference_mode()

@@ -184,11 +184,19 @@ def _scores(scores: Sequence[Score]) -> list[str]:
         return []
     rows = "\n".join(
         f"| {code(one.dataset)} | {code(one.language)} | {code(one.split)} | {code(one.metric)} "
-        f"| {one.value:.6g} | {_interval(one)} | {one.examples or ''} |"
+        f"| {one.value:.6g} | {_interval(one)} | {one.examples or ''} | {_remark(one)} |"
         for one in scores
     )
-    head = "| data | language | split | metric | value | interval | n |"
-    return ["## Evaluation", f"{head}\n| --- | --- | --- | --- | ---: | --- | ---: |\n{rows}"]
+    head = "| data | language | split | metric | value | interval | n | |"
+    line = "| --- | --- | --- | --- | ---: | --- | ---: | --- |"
+    return ["## Evaluation", f"{head}\n{line}\n{rows}"]
+
+
+def _remark(score: Score) -> str:
+    """Why a score says too much: what was chosen by it, or has seen its data."""
+    seen = score.settings.get("seen")
+    said = [code(str(one)) for one in seen] if isinstance(seen, list) else []
+    return "; ".join((["chosen by this score"] if "tuned_on" in score.settings else []) + said)
 
 
 def _interval(score: Score) -> str:

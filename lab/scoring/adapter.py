@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...dsl.errors import ParseError
 from ...dsl.meaning.catalogue import find_reference
@@ -13,11 +13,15 @@ from ...hub.composition import Compiled, Request, compile_request, refuse_damage
 from ...hub.errors import IntegrityError
 from ...hub.series import compile_series, tensors_of
 from ...store import BlobError, VersionRecord
+from ..errors import SettingsError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...hub import AdapterHub
+
+BARE: Final = "base"
+"""What the bare base model is called among adapters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +59,15 @@ def find_adapter(hub: AdapterHub, text: str, request: Request | None = None) -> 
 
     Raises:
         DslError: a name that is not there, or an expression that means no adapter.
-        IntegrityError: weights that are damaged.
+        SettingsError: parameters for a name. IntegrityError: weights that are damaged.
     """
     record = named(hub, text)
     if record is not None:
+        if request is not None and request.parameters:
+            raise SettingsError(
+                f"{record.label} is an adapter, not an expression, and has no parameter "
+                f"{', '.join(request.parameters)}"
+            )
         return read_version(hub, record)
     ((_, adapter),) = compose_over(hub, text, {}, request)
     return adapter
@@ -69,15 +78,12 @@ def compose_over(
     text: str,
     over: Mapping[str, Sequence[str]],
     request: Request | None = None,
-    *,
-    budget_bytes: int = 256 << 20,
 ) -> Iterator[tuple[dict[str, str], Adapter]]:
     """What an expression comes to at every combination of values, each adapter of it read once.
 
     Args:
         over: values of parameters by their names.
         request: the other parameters, semantics, dtype and context.
-        budget_bytes: the most that results waiting to be taken may have together.
 
     Returns:
         The values of each combination, and the adapter; all errors but damage come before.
@@ -88,7 +94,7 @@ def compose_over(
     asked = replace(request, expression=text) if request else Request(text)
     series = compile_series(hub.catalog, hub.blobs, asked, over, hub.bring)
     refuse_damaged(hub.blobs, (one for _, made in series for one in made.parents.values()))
-    return _adapters(hub, series, budget_bytes)
+    return _adapters(hub, series)
 
 
 def without_tensors(hub: AdapterHub, text: str, request: Request | None = None) -> Adapter:
@@ -103,11 +109,9 @@ def without_tensors(hub: AdapterHub, text: str, request: Request | None = None) 
 
 
 def _adapters(
-    hub: AdapterHub, series: Sequence[tuple[dict[str, str], Compiled]], budget_bytes: int
+    hub: AdapterHub, series: Sequence[tuple[dict[str, str], Compiled]]
 ) -> Iterator[tuple[dict[str, str], Adapter]]:
-    for (_, compiled), (values, tensors) in zip(
-        series, tensors_of(series, budget_bytes), strict=True
-    ):
+    for (_, compiled), (values, tensors) in zip(series, tensors_of(hub.blobs, series), strict=True):
         said = ", ".join(f"{name}={value}" for name, value in values.items())
         expression = compiled.request.expression.strip()
         label = f"{expression} at {said}" if said else expression

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ...hub.composition import Request
 from ...store import Score, VersionRecord
-from ..errors import OtherBaseError
-from .adapter import Adapter
+from ..errors import OtherBaseError, SettingsError
+from .adapter import BARE, Adapter, find_adapter
 
 if TYPE_CHECKING:
     from ...hub import AdapterHub
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
 
 TUNED_ON: Final = "tuned_on"
 """A score's setting that says: parameters were chosen by this very number."""
+
+
+def resolve(
+    hub: AdapterHub, adapter: str | Adapter | None, base: Base, request: Request | None = None
+) -> tuple[Adapter | None, tuple[VersionRecord, ...]]:
+    """What is to be put on a base model, and the versions that it consists of.
+
+    Args:
+        adapter: a name, an expression, or an adapter in memory; None or `base` is the bare base.
+
+    Raises:
+        OtherBaseError: an adapter of another model. DslError: an expression.
+    """
+    if isinstance(adapter, str):
+        if not adapter.strip():
+            raise SettingsError("the adapter's name is empty: give a name or an expression")
+        adapter = None if adapter.strip() == BARE else find_adapter(hub, adapter, request)
+    if adapter is None:
+        return None, ()
+    versions = ancestors(hub, adapter)
+    refuse_other_base(adapter, versions, base)
+    return adapter, versions
 
 
 def ancestors(hub: AdapterHub, adapter: Adapter) -> tuple[VersionRecord, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from ..data.records import Pair
 from ..generation import generate
-from .adapter import Adapter
+from .adapter import BARE, Adapter
 from .answers import exact_match, f1
 from .bits import bits_per_byte
 from .encoding import encode_pairs
@@ -22,9 +22,6 @@ from .metrics import Metric, find_metrics
 from .rouge import Rouge, load_tokenizer
 from .session import Session
 from .settings import ScoringSettings
-
-BARE: Final = "base"
-"""What the bare base model is called among adapters."""
 
 Answer = Callable[[str, Sequence[str]], float]
 

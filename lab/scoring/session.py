@@ -7,6 +7,7 @@ base again either. What the model gives is what `PeftModel.from_pretrained` give
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -97,7 +98,11 @@ class Session:
         kind = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(settings.task_type, PeftModel)
         try:
             # peft begins every adapter with random numbers, which are overwritten at once.
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+                # peft 0.21 asks transformers 5.23 under an old name; and tied embeddings matter
+                # where weights are merged, which is taken care of there.
+                warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is depr")
+                warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
                 self._peft = kind(model, settings, _NAME).eval()
         except ValueError as error:
             self._unwrap()

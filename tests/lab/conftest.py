@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import torch
@@ -14,7 +15,18 @@ from click.testing import CliRunner, Result
 from isogloss.cli.main import main
 from isogloss.hub import AdapterHub
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
-from peft import LoraConfig, get_peft_model
+from peft import (
+    IA3Config,
+    LNTuningConfig,
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    OFTConfig,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    VeraConfig,
+    get_peft_model,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +107,48 @@ def invoke() -> Invoke:
         return result
 
     return run
+
+
+def lora(rank: int = 2, **more: Any) -> LoraConfig:
+    given = {"target_modules": ["q_proj", "v_proj"]} | more
+    return LoraConfig(task_type="CAUSAL_LM", r=rank, **given)
+
+
+CONFIGS = {
+    "lora": lora(),
+    "rank 3, rslora": lora(3, use_rslora=True),
+    "biases": lora(bias="all"),
+    "dora": lora(use_dora=True),
+    "with a head": lora(modules_to_save=["lm_head"]),
+    "on the head": lora(target_modules=["lm_head", "v_proj"]),
+    "loha": LoHaConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"]),
+    "oft": OFTConfig(task_type="CAUSAL_LM", oft_block_size=16, target_modules=["q_proj"]),
+    "lokr": LoKrConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"]),
+    "ia3": IA3Config(
+        task_type="CAUSAL_LM",
+        target_modules=["k_proj", "down_proj"],
+        feedforward_modules=["down_proj"],
+    ),
+    "vera": VeraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]),
+    "prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    "layer norms": LNTuningConfig(task_type="CAUSAL_LM", target_modules=["input_layernorm"]),
+}
+
+
+@pytest.fixture(scope="session")
+def adapter_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An adapter folder of each kind, with random weights."""
+    parent = tmp_path_factory.mktemp("adapters")
+    for number, (name, config) in enumerate(CONFIGS.items()):
+        torch.manual_seed(number)
+        with warnings.catch_warnings():
+            # peft knows no norms by name, though its LN tuning is for nothing else.
+            warnings.filterwarnings("ignore", message="Unsupported layer type")
+            model = get_peft_model(tiny_llama(), config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter += 0.1 * torch.randn_like(parameter)
+        model.save_pretrained(parent / name, save_embedding_layers=False)
+    return {name: parent / name for name in CONFIGS}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,18 +26,8 @@ from isogloss.lab.scoring.encoding import encode_pairs
 from isogloss.lab.scoring.measurement import Measurement, mean_of
 from isogloss.lab.scoring.session import Session
 from isogloss.lab.scoring.settings import ScoringSettings
-from isogloss.lab.tiny import byte_tokenizer, tiny_llama
-from peft import (
-    IA3Config,
-    LNTuningConfig,
-    LoKrConfig,
-    LoraConfig,
-    PeftModel,
-    PrefixTuningConfig,
-    PromptTuningConfig,
-    VeraConfig,
-    get_peft_model,
-)
+from isogloss.lab.tiny import byte_tokenizer, tiny_llama, tiny_t5
+from peft import PeftModel
 from safetensors.torch import load_file
 
 IDS = tuple(str(number) for number in range(60))
@@ -52,6 +41,10 @@ PAIRS = (
 
 def llama_base() -> Base:
     return Base(tiny_llama(), byte_tokenizer(), "tiny-llama-0", None, False, None)
+
+
+def t5_base() -> Base:
+    return Base(tiny_t5(), byte_tokenizer(), "tiny-t5-0", None, True, None)
 
 
 def drawn(seed: int, shift: float = 0.0, count: int = 60) -> tuple[float, ...]:
@@ -177,6 +170,23 @@ def test_bits_per_byte_is_that_of_one_token_after_the_other() -> None:
             assert bits == pytest.approx(by_hand(base.model, one.read, one.written), rel=1e-5)
 
 
+def test_an_encoder_decoder_is_charged_for_the_same_tokens() -> None:
+    base = t5_base()
+    encoded = encode_pairs(base, PAIRS, SETTINGS)
+    measured = bits_per_byte(Session(base), PAIRS, encoded, batch_tokens=90)
+    for one, bits in zip(encoded, measured.numerators, strict=True):
+        assert base.tokenizer.decode(one.written).endswith("</s>")
+        total = 0.0
+        with torch.no_grad():
+            for done in range(len(one.written)):
+                logits = base.model(
+                    input_ids=torch.tensor([one.read]),
+                    decoder_input_ids=torch.tensor([[0, *one.written[:done]]]),
+                ).logits[0, -1]
+                total -= float(logits.log_softmax(-1)[one.written[done]]) / math.log(2)
+        assert bits == pytest.approx(total, rel=1e-5)
+
+
 def test_what_is_scored_is_the_prompt_then_the_reference_with_its_end() -> None:
     base = llama_base()
     short = replace(SETTINGS, prompt="{source}\nTL;DR: ")
@@ -197,47 +207,6 @@ def test_what_is_scored_is_the_prompt_then_the_reference_with_its_end() -> None:
         encode_pairs(base, (), SETTINGS)
 
 
-def lora(rank: int = 2, **more: Any) -> LoraConfig:
-    return LoraConfig(task_type="CAUSAL_LM", r=rank, target_modules=["q_proj", "v_proj"], **more)
-
-
-CONFIGS = {
-    "lora": lora(),
-    "rank 3, rslora": lora(3, use_rslora=True),
-    "biases": lora(bias="all"),
-    "dora": lora(use_dora=True),
-    "with a head": lora(modules_to_save=["lm_head"]),
-    "lokr": LoKrConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"]),
-    "ia3": IA3Config(
-        task_type="CAUSAL_LM",
-        target_modules=["k_proj", "down_proj"],
-        feedforward_modules=["down_proj"],
-    ),
-    "vera": VeraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]),
-    "prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-    "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-    "layer norms": LNTuningConfig(task_type="CAUSAL_LM", target_modules=["input_layernorm"]),
-}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An adapter folder of each kind, with random weights."""
-    parent = tmp_path_factory.mktemp("adapters")
-    for number, (name, config) in enumerate(CONFIGS.items()):
-        torch.manual_seed(number)
-        with warnings.catch_warnings():
-            # peft knows no norms by name, though its LN tuning is for nothing else.
-            warnings.filterwarnings("ignore", message="Unsupported layer type")
-            model = get_peft_model(tiny_llama(), config)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter += 0.1 * torch.randn_like(parameter)
-        model.save_pretrained(parent / name, save_embedding_layers=False)
-    return {name: parent / name for name in CONFIGS}
-
-
 def read(folder: Path) -> Adapter:
     config = json.loads((folder / "adapter_config.json").read_text())
     return Adapter(folder.name, config, load_file(folder / "adapter_model.safetensors"))
@@ -250,13 +219,13 @@ def logits(model: Any) -> torch.Tensor:
 
 
 @pytest.mark.filterwarnings("ignore:Unsupported layer type")
-def test_adapters_take_turns_and_each_is_what_peft_loads(folders: dict[str, Path]) -> None:
+def test_adapters_take_turns_and_each_is_what_peft_loads(adapter_folders: dict[str, Path]) -> None:
     base = llama_base()
     bare = logits(base.model)
     session = Session(base)
-    for name in [*folders, *reversed(folders)]:
-        session.use(read(folders[name]))
-        loaded = PeftModel.from_pretrained(tiny_llama(), folders[name])
+    for name in [*adapter_folders, *reversed(adapter_folders)]:
+        session.use(read(adapter_folders[name]))
+        loaded = PeftModel.from_pretrained(tiny_llama(), adapter_folders[name])
         assert torch.equal(logits(session.model), logits(loaded)), name
         assert not torch.allclose(logits(session.model)[:, -5:], bare), name
     session.use(None)
@@ -264,23 +233,25 @@ def test_adapters_take_turns_and_each_is_what_peft_loads(folders: dict[str, Path
     assert [*base.model.state_dict()] == [*tiny_llama().state_dict()]
 
 
-def test_one_form_after_another_keeps_its_layers(folders: dict[str, Path]) -> None:
+def test_one_form_after_another_keeps_its_layers(adapter_folders: dict[str, Path]) -> None:
     session = Session(llama_base())
-    first = read(folders["lora"])
+    first = read(adapter_folders["lora"])
     session.use(first)
     model = session.model
     doubled = {name: 2 * tensor for name, tensor in first.tensors.items()}
     session.use(Adapter("doubled", first.config, doubled))
     assert session.model is model
-    session.use(read(folders["rank 3, rslora"]))
+    session.use(read(adapter_folders["rank 3, rslora"]))
     assert session.model is not model
 
 
-def test_what_does_not_fit_is_refused_and_leaves_the_bare_base(folders: dict[str, Path]) -> None:
+def test_what_does_not_fit_is_refused_and_leaves_the_bare_base(
+    adapter_folders: dict[str, Path],
+) -> None:
     base = llama_base()
     bare = logits(base.model)
     session = Session(base)
-    good = read(folders["lora"])
+    good = read(adapter_folders["lora"])
     config = {**good.config, "base_model_name_or_path": "acme/other"}
     wider = {name: torch.cat([tensor, tensor], -1) for name, tensor in good.tensors.items()}
     missing = dict(list(good.tensors.items())[1:])
