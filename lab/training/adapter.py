@@ -64,6 +64,8 @@ def adapter_config(base: Base, settings: Settings) -> PeftConfig:
         near = difflib.get_close_matches(settings.peft.lower(), names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
         raise SettingsError(f"there is no PEFT type {settings.peft!r}; {hint}")
+    if name == ADALORA and settings.patience is not None:
+        raise SettingsError("adalora cannot go back to its best: leave out patience")
     kind = known[name]
     there = {item.name for item in fields(kind)}
     values: dict[str, Any] = {

@@ -170,7 +170,7 @@ def _arguments(
     on_cpu = base.device.type == "cpu"
     every = settings.validate_every or max(1, settings.steps // 10)
     # The best checkpoint can only be kept if there is one of every validation.
-    keeps_best = validates and settings.patience is not None and not _is_adalora(settings)
+    keeps_best = validates and settings.patience is not None
     return transformers.TrainingArguments(
         output_dir=str(folder),
         max_steps=settings.steps,
@@ -193,6 +193,7 @@ def _arguments(
         save_steps=every if keeps_best else max(1, settings.steps // CHECKPOINTS),
         save_total_limit=2,
         load_best_model_at_end=keeps_best,
+        restore_callback_states_from_checkpoint=keeps_best,
         label_names=["labels"],
         report_to="none",
         disable_tqdm=True,
@@ -280,6 +281,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # peft 0.21 asks transformers 5.23 under an old name.
             warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated")
+            # It takes the modules that AdaLoRA leaves no rank for a failed export.
+            warnings.filterwarnings("ignore", message="Adapter .* have invalid shape")
             yield
     finally:
         transformers.logging.set_verbosity(level)

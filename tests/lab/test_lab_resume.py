@@ -133,6 +133,24 @@ def test_other_settings_do_not_go_on_from_there(
         assert len(list((tmp_path / "home" / "runs").iterdir())) == 2
 
 
+def test_a_run_that_stops_early_does_so_after_a_break_too(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = {"learning_rate": 0.5, "validate_every": 2, "patience": 2}
+    with AdapterHub.init(tmp_path / "unbroken") as hub:
+        unbroken = train(hub, base, **hot)
+        assert unbroken.version.steps is not None
+        assert 4 < unbroken.version.steps < SETTINGS.steps
+    with AdapterHub.init(tmp_path / "home") as hub:
+        with monkeypatch.context() as patch:
+            # After one validation that was no better, of the two that are waited for.
+            break_off_at(patch, (unbroken.version.steps - 1) * 4 + 2)
+            with pytest.raises(KeyboardInterrupt):
+                train(hub, base, **hot)
+        assert last_checkpoint(runs(tmp_path / "home")) is not None
+        assert same(train(hub, base, **hot), unbroken)
+
+
 PROGRAM = """
 import sys, torch
 torch.set_num_threads(1)
