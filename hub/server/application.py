@@ -21,6 +21,7 @@ from .access import NOBODY, Visitor, identify
 from .call import Call, answer, read_pieces
 from .composing import ComposingSource, is_expression
 from .errors import REPO_NOT_FOUND, Refusal, refusal_of
+from .intake import take_in_pending
 from .rights import require_write
 from .routes import ROUTES, Route
 from .settings import Settings
@@ -141,7 +142,9 @@ def create_app(hub: AdapterHub, settings: Settings | None = None) -> Application
     Raises:
         SettingsError: the settings name a recipe that there is not.
     """
-    return Application(Site(hub, settings or Settings()))
+    site = Site(hub, settings or Settings())
+    take_in_pending(site)
+    return Application(site)
 
 
 def refuse(refusal: Refusal) -> Response:

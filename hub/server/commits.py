@@ -140,6 +140,8 @@ def _record(call: Call, draft: _Draft) -> str:
         tuple(draft.deleted_files),
         tuple(draft.deleted_folders),
     )
+    on_main = call.values["revision"] == MAIN
+    address = f"{call.url}/{call.source.owner}/{call.source.name}"
     try:
         made = call.site.catalog.repositories.commit(
             call.stored.record,
@@ -148,13 +150,12 @@ def _record(call: Call, draft: _Draft) -> str:
             author=str(call.visitor.user),
             stored=call.site.blobs.contains,
             parent=draft.parent,
+            pending=address if on_main else None,
         )
     except BlobError as error:
         raise Refusal(400, str(error)) from error
-    if call.values["revision"] == MAIN:
-        name = f"{call.source.owner}/{call.source.name}"
-        snapshot = call.site.catalog.repositories.snapshot(call.stored.record, made.sha)
-        take_in(call.site, call.stored, snapshot, f"{call.url}/{name}")
+    if on_main:
+        take_in(call.site, call.stored, made.sha, address)
     return made.sha
 
 

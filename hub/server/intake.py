@@ -12,6 +12,7 @@ from pathlib import Path
 from ...dsl.errors import DslError
 from ...dsl.meaning.lock import LOCK_NAME
 from ...store import Snapshot, StoreError, UnknownVersionError
+from ...store.repositories.records import MAIN
 from ..addition import add_folder
 from ..cards.card import RemotePlace
 from ..errors import HubError
@@ -25,11 +26,25 @@ _log = logging.getLogger("isogloss.server")
 _TAKEN = (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, LOCK_NAME, TOKENIZER_NAME, TRAINER_STATE_NAME)
 
 
-def take_in(site: Site, source: StoredSource, snapshot: Snapshot, address: str) -> None:
+def take_in(site: Site, source: StoredSource, sha: str, address: str) -> None:
     """Catalogue the adapter of a commit under its repository's name, if it is one.
 
-    What cannot be taken is said in the log; the commit stands either way.
+    What cannot be taken is said in the log; the commit stands either way. The commit has been noted
+    as pending, so that it is taken in later should this process die before the end.
     """
+    repositories = site.catalog.repositories
+    _take_in(site, source, repositories.snapshot(source.record, sha), address)
+    repositories.settle(source.record, sha)
+
+
+def take_in_pending(site: Site) -> None:
+    """Catalogue what a server that died had committed and not yet catalogued."""
+    for record, address in site.catalog.repositories.pending():
+        source = StoredSource(site.catalog, record)
+        take_in(site, source, source.edition(MAIN).snapshot.commit.sha, address)
+
+
+def _take_in(site: Site, source: StoredSource, snapshot: Snapshot, address: str) -> None:
     files = {file.path: file for file in snapshot.files if file.path in _TAKEN}
     if source.private or not {CONFIG_NAME, WEIGHTS_NAME} <= set(files):
         return

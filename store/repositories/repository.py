@@ -168,11 +168,14 @@ class Repositories:
         author: str,
         stored: Callable[[str], bool],
         parent: str | None = None,
+        pending: str | None = None,
     ) -> CommitRecord:
         """Put a commit on a branch, in one transaction; one without an effect is the head itself.
 
         With `parent` the branch must still be there. `stored` tells whether the content of a digest
         lies in the blob store; it is asked inside the transaction, which `collect` cannot overlap.
+        With `pending`, the repository's address, it is noted there until `settle` that the commit
+        is still to be catalogued.
 
         Raises UnknownRevisionError for an unknown branch, MovedHeadError when it is not at
         `parent`, RecordError for paths that cannot be, BlobError when content is not there.
@@ -191,9 +194,28 @@ class Repositories:
             ref = session.get_one(RepositoryRef, (row.id, "branch", branch))
             ref.sha = commit.sha
             row.updated_at = datetime.now(UTC)
+            row.pending = pending or row.pending
             return _commit_record(commit)
 
         return self._database.write(work)
+
+    def pending(self) -> list[tuple[RepositoryRecord, str]]:
+        """Return the repositories whose head is still to be catalogued, with their addresses."""
+        query = select(Repository).where(Repository.pending.is_not(None)).order_by(Repository.key)
+        return self._database.read(
+            lambda session: [(_record(row), str(row.pending)) for row in session.scalars(query)]
+        )
+
+    def settle(self, repository: RepositoryRecord, sha: str) -> None:
+        """Note that the commit `sha` was catalogued; what came on top of it is pending still."""
+
+        def work(session: Session) -> None:
+            query = select(Repository).where(Repository.id == repository.id).with_for_update()
+            row = session.scalar(query)
+            if row is not None and resolve(session, row.id, MAIN, kinds=("branch",)) == sha:
+                row.pending = None
+
+        self._database.write(work)
 
     def add_ref(
         self, repository: RepositoryRecord, kind: str, name: str, revision: str

@@ -14,7 +14,10 @@ from ..sql.models import Base
 
 
 class Repository(Base):
-    """A repository; `key` is its name in lower case, under which no second one may be made."""
+    """A repository; `key` is its name in lower case, under which no second one may be made.
+
+    `pending` is its address while the head of the main branch is still to be catalogued.
+    """
 
     __tablename__ = "repositories"
 
@@ -23,6 +26,7 @@ class Repository(Base):
     name: Mapped[str] = mapped_column(String(96))
     key: Mapped[str] = mapped_column(String(200), unique=True)
     private: Mapped[bool]
+    pending: Mapped[str | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

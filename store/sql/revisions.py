@@ -14,6 +14,7 @@ SCHEMA_REVISIONS = (
     "0004_listings",
     "0005_training",
     "0006_warnings",
+    "0007_pending",
 )
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
 

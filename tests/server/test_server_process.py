@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,8 +35,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str],
     tokens.write_text(f"# who may what\nann {ANN} write *\n")
     with ExitStack() as stack:
 
-        def start(database: str | None = None) -> tuple[subprocess.Popen[str], str]:
-            command = [sys.executable, "-m", "isogloss.cli", "--home", str(tmp_path / "home")]
+        def start(
+            database: str | None = None, before: str | None = None
+        ) -> tuple[subprocess.Popen[str], str]:
+            program = ["-m", "isogloss.cli"]
+            if before is not None:
+                program = ["-c", f"{before}; from isogloss.cli.main import main; main()"]
+            command = [sys.executable, *program, "--home", str(tmp_path / "home")]
             if database:
                 command += ["--database", database]
             command += ["serve", "--port", "0", "--token-file", str(tokens)]
@@ -61,15 +68,59 @@ def test_a_server_ends_in_peace(
 ) -> None:
     server, url = start()
     client(url).create_repo("acme/one")
-    server.send_signal(signal.SIGTERM)
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 30) as connection:
+        head = f"POST /api/models/acme/one/tag/main HTTP/1.1\r\nAuthorization: Bearer {ANN}\r\n"
+        connection.sendall(f"{head}Host: x\r\nContent-Length: 13\r\n\r\n".encode())
+        connection.sendall(b'{"tag"')
+        server.send_signal(signal.SIGTERM)
+        while is_listening(url):
+            assert server.poll() is None
+        # What was being asked when the signal came is answered.
+        connection.sendall(b': "v1"}')
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     assert server.wait(60) in (0, -signal.SIGTERM)
     log = (tmp_path / "log").read_text()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert [(line["path"], line["status"], line["user"]) for line in lines] == [
-        ("/api/repos/create", 200, "ann")
+        ("/api/repos/create", 200, "ann"),
+        ("/api/models/acme/one/tag/main", 200, "ann"),
     ]
     assert "Traceback" not in log
     assert ANN not in log
+
+
+def is_listening(url: str) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_server_starts_without_torch() -> None:
+    program = "import sys, isogloss.hub.server; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("way", ["lfs", "commit"])
+def test_a_full_disk_is_an_error_and_no_damage(hub: AdapterHub, api: HfApi, way: str) -> None:
+    api.create_repo("acme/one")
+    head = api.model_info("acme/one").sha
+    content = WEIGHTS.hex().encode() if way == "commit" else WEIGHTS
+    name = "w.txt" if way == "commit" else "w.bin"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, limits[1]))
+    try:
+        with pytest.raises((OSError, RuntimeError)) as raised:
+            api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="acme/one")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "507" in f"{raised.value} {raised.value.__cause__}"
+    assert api.model_info("acme/one").sha == head
+    assert hub.blobs.temporaries() == []
+    assert hub.fsck().problems == ()
+    api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="acme/one")
+    assert Path(api.hf_hub_download("acme/one", name)).read_bytes() == content
 
 
 @pytest.mark.slow
@@ -109,6 +160,36 @@ def test_a_killed_server_loses_nothing_and_shows_nothing_unfinished(
     assert sha256((down / "w.bin").read_bytes()).hexdigest() == (down / "sha.txt").read_text()
     assert hub.fsck().problems == ()
     api.upload_file(path_or_fileobj=b"on", path_in_repo="a.txt", repo_id="acme/one")
+
+
+DYING = (
+    "import os; from isogloss.hub.server import intake; "
+    "intake.add_folder = lambda *rest: os._exit(9)"
+)
+
+
+def test_what_a_server_died_over_is_catalogued_by_the_next(
+    hub: AdapterHub,
+    start: Callable[..., tuple[subprocess.Popen[str], str]],
+    client: Callable[..., HfApi],
+    write_lora: Callable[..., Path],
+) -> None:
+    server, url = start(before=DYING)
+    api = client(url)
+    api.create_repo("acme/pt")
+    folder = write_lora("pt", 3)
+    card = b"---\nlanguage: pt\nlicense: mit\nisogloss:\n  kind: lm\n---\n"
+    (folder / "README.md").write_bytes(card)
+    operations = [CommitOperationAdd(one.name, str(one)) for one in folder.iterdir()]
+    with pytest.raises(Exception, match="disconnected"):
+        api.create_commit("acme/pt", operations, commit_message="the last one")
+    assert server.wait(30) == 9
+    assert hub.catalog.names() == []
+    _, url = start()
+    commit = client(url).model_info("acme/pt").sha
+    record = hub.show("acme/pt")
+    assert (record.source_revision, record.languages) == (commit, ("pt",))
+    assert hub.catalog.repositories.pending() == []
 
 
 @pytest.mark.slow

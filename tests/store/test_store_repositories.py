@@ -246,3 +246,27 @@ def test_ids_are_those_of_git(tmp_path: Path) -> None:
     oids = tree_oids((path, blob_oid(content)) for path, content in contents.items())
     assert oids[""] == git("write-tree")
     assert oids["a"] == git("write-tree", "--prefix=a/")
+
+
+def test_what_is_still_to_be_catalogued_is_noted_with_the_commit(catalog: Catalog) -> None:
+    repositories, address = catalog.repositories, "https://hub.example/acme/a"
+    record = repositories.create("acme", "a", author="ann", first=put("0"), stored=bool)
+
+    def commit(title: str, pending: str | None = None) -> str:
+        made = repositories.commit(
+            record,
+            "main",
+            put(title, text=title.encode()),
+            author="ann",
+            stored=bool,
+            pending=pending,
+        )
+        return made.sha
+
+    assert repositories.pending() == []
+    first, second = commit("1", address), commit("2", address)
+    for sha, left in ((first, 1), (second, 0), (second, 0)):
+        repositories.settle(record, sha)
+        assert [place for _, place in repositories.pending()] == [address] * left
+    commit("3")
+    assert repositories.pending() == []
