@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -132,20 +133,21 @@ def answer(data: Any, *, status: int = 200, headers: Mapping[str, str] | None = 
     )
 
 
-def page(call: Call, items: Sequence[_T]) -> tuple[Sequence[_T], dict[str, str]]:
+def page(call: Call, items: Iterable[_T]) -> tuple[list[_T], dict[str, str]]:
     """The part of `items` that the query's limit and cursor ask for, and a link to the next."""
     query = call.request.query_params
     limit = _whole(query.get("limit"), call.site.settings.limits.page) or 1
     limit = min(limit, call.site.settings.limits.page)
     start = _whole(query.get("cursor"), 0)
+    found = list(islice(items, start, start + limit + 1))
     headers = {}
-    if start + limit < len(items):
+    if len(found) > limit:
         pairs = [pair for pair in query.multi_items() if pair[0] != "cursor"]
         asked = urlencode([*pairs, ("cursor", str(start + limit))])
         # The path as it came: what is quoted in it must stay so.
         path = call.request.scope["raw_path"].decode("ascii")
         headers["Link"] = f'<{call.url}{path}?{asked}>; rel="next"'
-    return items[start : start + limit], headers
+    return found[:limit], headers
 
 
 def instant(when: datetime) -> str:

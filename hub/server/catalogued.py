@@ -169,7 +169,7 @@ class _Frozen:
         return hash(self._key)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _files_of(
     full_name: str, frozen: _Frozen, lock_text: str | None
 ) -> tuple[tuple[FileRecord, ...], dict[str, bytes]]:

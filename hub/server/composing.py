@@ -37,12 +37,13 @@ from ..adapter_hub import AdapterHub
 from ..composition import Compiled, Request, compile_request
 from ..cookbook import recipes_of
 from ..peft_folder import CARD_NAME
-from ..result import Result, carry_out
 from .errors import Refusal, SettingsError
 from .files import keep_large, keep_small
 from .settings import COMPOSE_OWNER, Limits
 from .sources import Edition, RecordedSource
 
+COMPOSING = ".composing-"
+"""How the names of folders begin in which something is being composed."""
 MOST_EXPRESSION_BYTES = 240
 _AUTHOR = "isogloss"
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -169,8 +170,10 @@ class Composer:
             self._running.pop(key, None)
 
     def _compose(self, repository: RepositoryRecord, tag: str, compiled: Compiled) -> None:
+        from ..result import Result, carry_out  # Loads torch, which no other request needs.
+
         catalog, blobs = self.hub.catalog, self.hub.blobs
-        with tempfile.TemporaryDirectory(prefix=".composing-", dir=self.hub.home.path) as made:
+        with tempfile.TemporaryDirectory(prefix=COMPOSING, dir=self.hub.home.path) as made:
             folder = Path(made) / "result"
             carry_out(catalog, blobs, compiled, Result(name=None, output=folder))
             files = tuple(self._store(path) for path in sorted(folder.iterdir()))

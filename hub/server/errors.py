@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from ...dsl.errors import DslError
 from ...store import (
     BlobError,
@@ -72,6 +74,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             )
         case RecordError() | DslError():
             return Refusal(400, str(error))
+        case StorageError(__cause__=OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG)):
+            return Refusal(507, "the server has no room for this: its operator has to make some")
         case StorageError():
             return Refusal(503, "the server cannot store or read this now: its log says why")
         case BlobError():

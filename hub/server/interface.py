@@ -23,7 +23,7 @@ _PARAMETERS = {
     "part": "The number of a part, from 1 on.",
     "hash": "The name of a xorb.",
 }
-_REFUSALS = (400, 401, 403, 404, 405, 408, 409, 412, 413, 416, 422, 500, 503)
+_REFUSALS = (400, 401, 403, 404, 405, 408, 409, 412, 413, 416, 422, 500, 503, 507)
 _PARAMETER = re.compile(r"\{(\w+)\*?\}")
 
 

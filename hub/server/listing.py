@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -12,58 +13,72 @@ from ...store.repositories.records import MAIN
 from .call import Call, answer, page
 from .description import describe
 from .errors import Refusal
+from .sources import Source
 
-_SORTS = ("lastModified", "createdAt", "downloads", "likes", "trendingScore")
+_MOMENTS: dict[str, Callable[[Source], datetime]] = {
+    "lastModified": lambda source: source.updated_at,
+    "createdAt": lambda source: source.created_at,
+}
+_SORTS = (*_MOMENTS, "downloads", "likes", "trendingScore")
 
 
 def list_models(call: Call) -> Response:
     """The repositories that the visitor may see and that fit the query."""
-    fits = _condition(call)
-    found = [item for item in _described(call) if fits(item)]
-    items, headers = page(call, _sorted(call, found))
+    named, tags = _sorted(call, _named(call)), _tags(call)
+    if tags:
+        described = _described(call, named)
+        items, headers = page(call, (item for item in described if tags <= set(item["tags"])))
+    else:
+        # Only those are read that are shown.
+        sources, headers = page(call, named)
+        items = list(_described(call, sources))
     return answer([_trimmed(call, item) for item in items], headers=headers)
 
 
-def _described(call: Call) -> list[dict[str, Any]]:
+def _named(call: Call) -> list[Source]:
     query = call.request.query_params
+    if query.get("gated", "").lower() in ("true", "auto", "manual"):
+        return []
     search, author = query.get("search", "").lower(), query.get("author", "").lower()
-    found = []
-    for source in call.site.all(call.visitor):
-        name = f"{source.owner}/{source.name}"
-        if search in name.lower() and author in ("", source.owner.lower()):
-            try:
-                found.append(describe(call.site, source, source.edition(MAIN)))
-            except StoreError:
-                continue  # Deleted meanwhile, or without its content: not to be offered.
-    return found
+    return [
+        source
+        for source in call.site.all(call.visitor)
+        if search in _name(source).lower() and author in ("", source.owner.lower())
+    ]
 
 
-def _condition(call: Call) -> Callable[[dict[str, Any]], bool]:
+def _tags(call: Call) -> set[str]:
+    """What a repository must have among its tags."""
     query = call.request.query_params
     tags = {tag for given in query.getlist("filter") for tag in given.split(",") if tag}
-    if pipeline := query.get("pipeline_tag"):
-        tags.add(pipeline)
-    gated = query.get("gated", "").lower() in ("true", "auto", "manual")
-
-    def fits(item: dict[str, Any]) -> bool:
-        return tags <= set(item["tags"]) and not gated
-
-    return fits
+    pipeline = query.get("pipeline_tag")
+    return tags | {pipeline} if pipeline else tags
 
 
-def _sorted(call: Call, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _sorted(call: Call, found: list[Source]) -> list[Source]:
     field = call.request.query_params.get("sort")
-    by_name = sorted(found, key=lambda item: str(item["id"]))
-    if field is None:
-        return by_name
-    if field not in _SORTS:
+    by_name = sorted(found, key=_name)
+    if field is not None and field not in _SORTS:
         raise Refusal(
             400, f"there is no sorting by {field[:40]!r}: take one of {', '.join(_SORTS)}"
         )
-    if field == "trendingScore":
-        return by_name
+    moment = _MOMENTS.get(field or "")
+    if moment is None:
+        return by_name  # Nothing is counted here, so all counts are the same.
     upwards = call.request.query_params.get("direction") == "1"
-    return sorted(by_name, key=lambda item: str(item[field]), reverse=not upwards)
+    return sorted(by_name, key=moment, reverse=not upwards)
+
+
+def _described(call: Call, sources: Iterable[Source]) -> Iterator[dict[str, Any]]:
+    for source in sources:
+        try:
+            yield describe(call.site, source, source.edition(MAIN))
+        except StoreError:
+            continue  # Deleted meanwhile, or without its content: not to be offered.
+
+
+def _name(source: Source) -> str:
+    return f"{source.owner}/{source.name}"
 
 
 def _trimmed(call: Call, item: dict[str, Any]) -> dict[str, Any]:

@@ -106,9 +106,9 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def remove_abandoned(uploads: Path) -> None:
-    """Remove the parts of files to which nothing came for a day."""
+def remove_abandoned(place: Path, pattern: str = "*") -> None:
+    """Remove the folders in `place` to which nothing came for a day."""
     with suppress(FileNotFoundError):
-        for folder in uploads.iterdir():
+        for folder in place.glob(pattern):
             if time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)

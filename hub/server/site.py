@@ -12,7 +12,7 @@ from ...store import BlobStore, Catalog, UnknownRepositoryError
 from ..adapter_hub import AdapterHub
 from .access import Visitor
 from .catalogued import all_catalogued, find_catalogued
-from .composing import Composer, ComposingSource
+from .composing import COMPOSING, Composer, ComposingSource
 from .parts import remove_abandoned
 from .settings import COMPOSE_OWNER, Settings
 from .sources import Source, StoredSource
@@ -38,6 +38,7 @@ class Site:
         self.xorbs = hub.home.path / "xorbs"
         self.composer = Composer(hub, settings.limits, settings.recipes)
         remove_abandoned(self.uploads)
+        remove_abandoned(hub.home.path, f"{COMPOSING}*")
         remove_old(self.xorbs)
 
     def close(self) -> None:

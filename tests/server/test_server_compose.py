@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
-from isogloss.hub import AdapterHub
-from isogloss.hub.server import Limits, SettingsError, composing
+from isogloss.hub import AdapterHub, result
+from isogloss.hub.server import Limits, SettingsError
 
 WriteLora = Callable[..., Path]
 EXPRESSION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
@@ -180,13 +180,13 @@ def test_who_waits_for_a_composition_waits_alone(
 ) -> None:
     url = serve(compose={"tiny": "acme/tiny"}, limits=Limits(compose_seconds=20))
     go_on = threading.Event()
-    compose = composing.carry_out
+    compose = result.carry_out
 
     def slow(*arguments: Any) -> Any:
         go_on.wait(60)
         return compose(*arguments)
 
-    monkeypatch.setattr(composing, "carry_out", slow)
+    monkeypatch.setattr(result, "carry_out", slow)
     path = "/api/models/compose/tiny/revision/2*lm%5Bpt%5D"
     with ThreadPoolExecutor(60) as pool:
         waiting = [pool.submit(ask, url, "GET", path) for _ in range(60)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import struct
 import textwrap
 from collections.abc import Callable
@@ -113,15 +114,56 @@ def test_shards_that_lie(data: bytes) -> None:
     assert raised.value.status == 400
 
 
-def test_what_cannot_be_put_together_is_refused(url: str, ask: Callable[..., Any]) -> None:
+def shard_of(name: str, content: bytes, times: int) -> bytes:
+    """A shard of one file: the only chunk of a xorb, some times."""
+    head = bytes(32) + struct.pack("<QQ", 2, 0) + bytes(32) + struct.pack("<IIQ", 1 << 30, times, 0)
+    segment = bytes.fromhex(name) + struct.pack("<IIII", 0, len(content), 0, 1)
+    digest = sha256(content * times).digest()
+    numbers = struct.pack("<4Q", *struct.unpack(">4Q", digest))
+    return head + segment * times + numbers + bytes(16) + b"\xff" * 32 + bytes(16)
+
+
+@pytest.fixture
+def token(url: str, ask: Callable[..., Any]) -> str:
+    """Leave to send files to acme/one."""
     ask(url, "POST", "/api/repos/create", b'{"name": "one", "organization": "acme"}')
-    token = ask(url, "GET", "/api/models/acme/one/xet-write-token/main").json()["accessToken"]
+    reply = ask(url, "GET", "/api/models/acme/one/xet-write-token/main")
+    found: str = reply.json()["accessToken"]
+    return found
+
+
+def test_a_full_disk_is_an_error_and_no_damage(
+    url: str, token: str, ask: Callable[..., Any], hub: AdapterHub
+) -> None:
+    name, content = "ab" * 32, random.Random(2).randbytes(1 << 20)
+    xorb, shard = chunk(content, 0, len(content)), shard_of(name, content, 3)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    statuses = []
+    # A file may have 2 MiB: the xorb fits, not a longer one, and not what is made of it.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, limits[1]))
+    try:
+        for path, body in (
+            ("xorbs/default/" + "cd" * 32, xorb * 3),
+            ("xorbs/default/" + name, xorb),
+        ):
+            statuses.append(ask(url, "POST", f"/xet/v1/{path}", body, token=token).status)
+        statuses.append(ask(url, "POST", "/xet/v1/shards", shard, token=token).status)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert statuses == [507, 200, 507]
+    assert hub.blobs.temporaries() == []
+    assert [path.name for path in (hub.home.path / "xorbs" / "ann").iterdir()] == [name]
+    assert hub.fsck().problems == ()
+    assert ask(url, "POST", "/xet/v1/shards", shard, token=token).status == 200
+    assert hub.blobs.size_bytes(sha256(content * 3).hexdigest()) == 3 << 20
+
+
+def test_what_cannot_be_put_together_is_refused(
+    url: str, token: str, ask: Callable[..., Any]
+) -> None:
     name, content = "ab" * 32, b"content"
-    reversed_name = bytes.fromhex(name)
-    segment = reversed_name + struct.pack("<IIII", 0, len(content), 0, 1)
-    wrong = b"\1" * 32 + bytes(16)
-    head = bytes(32) + struct.pack("<QQ", 2, 0) + bytes(32) + struct.pack("<IIQ", 1 << 30, 1, 0)
-    shard = head + segment + wrong + b"\xff" * 32 + bytes(16)
+    shard = shard_of(name, content, 1)
+    wrong = shard.replace(shard[112:144], b"\1" * 32)
 
     def post(path: str, body: bytes) -> int:
         status: int = ask(url, "POST", path, body, token=token).status
@@ -131,9 +173,8 @@ def test_what_cannot_be_put_together_is_refused(url: str, ask: Callable[..., Any
     assert post(f"/xet/v1/xorbs/default/{name}", b"no xorb") == 400
     assert post("/xet/v1/xorbs/default/..%2F..%2Fx", chunk(content, 0, 7)) == 400
     assert post(f"/xet/v1/xorbs/default/{name}", chunk(content, 0, 7)) == 200
-    assert post("/xet/v1/shards", shard) == 400
-    numbers = struct.pack("<4Q", *struct.unpack(">4Q", sha256(content).digest()))
-    assert post("/xet/v1/shards", shard.replace(wrong, numbers + bytes(16))) == 200
+    assert post("/xet/v1/shards", wrong) == 400
+    assert post("/xet/v1/shards", shard) == 200
     for other in (None, "hf_ann-writes", token[:-2], json.dumps({})):
         assert ask(url, "POST", "/xet/v1/shards", shard, token=other).status == 403
     reply = ask(url, "GET", "/api/models/acme/one/xet-write-token/main", token="hf_bob-reads")
