@@ -131,7 +131,8 @@ Examples:
 @click.option(
     "--fetch",
     is_flag=True,
-    help="Get parents that are not here from where the lock says that they are published.",
+    help="Get what is not here: parents from where the lock says that they are published, for the"
+    " proof alone, and the weights of an adapter that was imported, to stay.",
 )
 @memory_option
 @json_option
@@ -141,10 +142,11 @@ def verify(
 ) -> None:
     """Prove that an adapter is what it claims to be.
 
-    TARGET is a folder that 'isogloss compose --output' wrote, or the name of an adapter. Every
-    file is compared with its digest; what was composed is made again from its parents, and must
-    be equal byte for byte, or within the tolerance of its lock where matrices were decomposed.
-    What differs is named, and the exit code is 6 then.
+    TARGET is a folder that 'isogloss compose --output' wrote, or the name of an adapter. Weights,
+    configuration and lock are compared with their digests; what was composed is made again from
+    its parents, and must be equal byte for byte, or within the tolerance of its lock where
+    matrices were decomposed. README.md is for people and may be mended: it is not compared. What
+    differs is named, and the exit code is 6 then.
     """
     is_path = target.startswith((".", "~", "/"))
     with settings.open_hub() as hub:

@@ -44,9 +44,11 @@ def publish(
     """Publish an adapter to the Hugging Face Hub, or to your own.
 
     NAME is NAME (its latest version) or NAME@v2. The repository is made if need be. One commit
-    holds the weights, the configuration, the card and the lock; a tag is put on it, and what
-    arrived is compared with what was sent. The same version again makes no commit, so after
-    whatever went wrong, run the same command again.
+    holds the weights, the configuration, the card, scores where there are any, and the lock of
+    what was composed. What arrived is compared with what was sent, and a tag is put on the commit.
+    The same version again makes no commit, whatever its card would say now (--card renews that);
+    so after whatever went wrong, run the same command again. A tag that is on something else, and
+    somebody else's changes to the same files, stop it in words.
 
     The hub is $HF_ENDPOINT (default: huggingface.co), the token $HF_TOKEN or that of
     'hf auth login'.
