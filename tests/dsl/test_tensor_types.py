@@ -114,16 +114,8 @@ def prompt(config: Any, **more: Any) -> Callable[[str], Any]:
     return settings
 
 
-def norms(family: str) -> Any:
-    return peft.LNTuningConfig(target_modules=[NORMS[family]])
-
-
-def tokens(family: str) -> Any:
-    return peft.TrainableTokensConfig(target_modules=[EMBEDDINGS[family]], token_indices=[1, 5])
-
-
-def heads(family: str) -> Any:
-    return lora(modules_to_save=[HEADS[family]])(family)
+def replacing(config: Any, targets: Mapping[str, str], **more: Any) -> Callable[[str], Any]:
+    return lambda family: config(target_modules=[targets[family]], **more)
 
 
 NO_CONV1D = ("llama", "t5")
@@ -144,10 +136,16 @@ KINDS = {
     "prompt": Kind("prompt tuning", prompt(peft.PromptTuningConfig)),
     "p-tuning": Kind("p-tuning", prompt(peft.PromptEncoderConfig, encoder_hidden_size=7)),
     "prefix": Kind("prefix tuning", prompt(peft.PrefixTuningConfig)),
-    "ln": Kind("LN tuning", norms, is_affine=True),
-    "tokens": Kind("trainable tokens", tokens, is_affine=True),
+    "ln": Kind("LN tuning", replacing(peft.LNTuningConfig, NORMS), is_affine=True),
+    "tokens": Kind(
+        "trainable tokens",
+        replacing(peft.TrainableTokensConfig, EMBEDDINGS, token_indices=[1, 5]),
+        is_affine=True,
+    ),
     "modules_to_save": Kind(
-        "modules_to_save, trained biases, trained tokens beside these", heads, is_affine=True
+        "modules_to_save, trained biases, trained tokens beside these",
+        lambda family: lora(modules_to_save=[HEADS[family]])(family),
+        is_affine=True,
     ),
 }
 # One architecture always, the others on request.
