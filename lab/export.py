@@ -144,7 +144,7 @@ def _untie(session: Session, adapter: Adapter) -> bool:
 
 def _merge(session: Session, adapter: Adapter) -> Any:
     kind = adapter.config.get("peft_type")
-    if session.model.active_peft_config.is_prompt_learning:
+    if session.puts_tokens_first:
         raise IncompatibleError(
             f"{adapter.label} is of PEFT type {kind}: it puts something before the input and "
             "changes no weights, so that there is nothing to merge",

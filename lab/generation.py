@@ -7,6 +7,7 @@ a file beside the weights.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -92,8 +93,24 @@ def write(
         return generate(session, sources, settings, progress="writing" if progress else None)
 
 
-@torch.inference_mode()
 def _generate(session: Session, prompts: Sequence[Sequence[int]]) -> list[str]:
+    """Write what follows the prompts of a batch.
+
+    What puts tokens of its own before the input cannot have padding after them, for peft counts
+    positions without regard to it: such prompts go together only with others of their length.
+    """
+    if not session.puts_tokens_first:
+        return _generate_padded(session, prompts)
+    written = {}
+    for length in {len(prompt) for prompt in prompts}:
+        numbers = [number for number, one in enumerate(prompts) if len(one) == length]
+        texts = _generate_padded(session, [prompts[number] for number in numbers])
+        written.update(zip(numbers, texts, strict=True))
+    return [written[number] for number in range(len(prompts))]
+
+
+@torch.inference_mode()
+def _generate_padded(session: Session, prompts: Sequence[Sequence[int]]) -> list[str]:
     base = session.base
     length = max(len(prompt) for prompt in prompts)
     filler = int(base.tokenizer.pad_token_id or 0)
@@ -104,10 +121,13 @@ def _generate(session: Session, prompts: Sequence[Sequence[int]]) -> list[str]:
         before, after = (0, missing) if base.encoder_decoder else (missing, 0)
         rows.append([*[filler] * before, *prompt, *[filler] * after])
         masks.append([*[0] * before, *[1] * len(prompt), *[0] * after])
-    written = session.model.generate(
-        input_ids=torch.tensor(rows, device=base.device),
-        attention_mask=torch.tensor(masks, device=base.device),
-    )
+    with warnings.catch_warnings():
+        # peft ignores the positions of what puts tokens first, and says so each time.
+        warnings.filterwarnings("ignore", message="Position ids are not supported")
+        written = session.model.generate(
+            input_ids=torch.tensor(rows, device=base.device),
+            attention_mask=torch.tensor(masks, device=base.device),
+        )
     if not base.encoder_decoder:
         written = written[:, length:]
     texts = base.tokenizer.batch_decode(written, skip_special_tokens=True)

@@ -51,6 +51,11 @@ class Session:
         """The model as it computes now: peft's, or the bare base."""
         return self.base.model if self._peft is None else self._peft
 
+    @property
+    def puts_tokens_first(self) -> bool:
+        """Whether the adapter puts something before the input (prompt and prefix tuning)."""
+        return self._peft is not None and bool(self._peft.active_peft_config.is_prompt_learning)
+
     def use(self, adapter: Adapter | None) -> None:
         """Put an adapter in the place of the one before; None leaves the bare base.
 
