@@ -40,5 +40,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     return breadcrumbs(tensors[0], Fraction(options["density"]), Fraction(options["gamma"]))
 
 
-BREADCRUMBS = Merge("breadcrumbs", _compute, held=4.5)
+BREADCRUMBS = Merge("breadcrumbs", _compute, held=3)
 """The method for the list of methods."""

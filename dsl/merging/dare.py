@@ -65,5 +65,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     return dare(tensors[0], density, seed=seed, stream=stream)
 
 
-DARE = Merge("dare", _compute, held=4)
+DARE = Merge("dare", _compute, held=2.75)
 """The method for the list of methods."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-_PART: Final = 1 << 16
+_PART: Final = 1 << 18
 
 
 def inner(x: torch.Tensor, y: torch.Tensor) -> float:

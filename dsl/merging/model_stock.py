@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
 
 import torch
 
@@ -38,10 +37,14 @@ def model_stock(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 def ratio(tensors: Sequence[torch.Tensor]) -> float:
     """How much of the average stays, from 0 to 1."""
     count = len(tensors)
-    norms = [math.sqrt(inner(one, one)) for one in tensors]
+    norms, products = [], {}
+    for i in range(count):
+        first = tensors[i]
+        norms.append(math.sqrt(inner(first, first)))
+        products |= {(i, j): inner(first, tensors[j]) for j in range(i + 1, count)}
     cosines = [
-        inner(tensors[i], tensors[j]) / (norms[i] * norms[j]) if norms[i] * norms[j] else 0.0
-        for i, j in combinations(range(count), 2)
+        product / (norms[i] * norms[j]) if norms[i] * norms[j] else 0.0
+        for (i, j), product in products.items()
     ]
     cosine = min(1.0, max(0.0, math.fsum(cosines) / len(cosines)))
     return count * cosine / (1 + (count - 1) * cosine)
@@ -51,5 +54,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     return model_stock(tensors)
 
 
-MODEL_STOCK = Merge("model_stock", _compute, held=4, tolerance=1e-4)
+MODEL_STOCK = Merge("model_stock", _compute, held=3.25, tolerance=1e-4)
 """The method for the list of methods."""

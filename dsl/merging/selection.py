@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import floor
+from typing import Final
 
-import numpy
 import torch
+
+_PART: Final = 1 << 20
 
 
 def share(density: Fraction, elements: int) -> int:
@@ -38,13 +40,21 @@ def largest(values: torch.Tensor, count: int) -> torch.Tensor:
         return torch.ones_like(values, dtype=torch.bool)
     if count <= 0:
         return torch.zeros_like(values, dtype=torch.bool)
-    sizes = values.detach().abs().flatten()
-    ordered = sizes.numpy().copy()
-    ordered.partition(elements - count)
-    threshold = numpy.float32(ordered[elements - count])
-    del ordered
-    chosen = sizes > float(threshold)
+    flat = values.flatten()
+    threshold = _threshold(flat, elements - count)
+    chosen = torch.empty(elements, dtype=torch.bool)
+    at_threshold = []
+    for first in range(0, elements, _PART):
+        sizes = flat[first : first + _PART].abs()
+        torch.gt(sizes, threshold, out=chosen[first : first + _PART])
+        at_threshold.append((sizes == threshold).nonzero().flatten() + first)
     missing = count - int(chosen.count_nonzero())
-    at_threshold = (sizes == float(threshold)).nonzero().flatten()
-    chosen[at_threshold[:missing]] = True
+    chosen[torch.cat(at_threshold)[:missing]] = True
     return chosen.view(values.shape)
+
+
+def _threshold(flat: torch.Tensor, place: int) -> float:
+    """The magnitude at a place in the order of magnitudes, from 0."""
+    ordered = flat.abs().numpy()
+    ordered.partition(place)
+    return float(ordered[place])

@@ -51,5 +51,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     return slerp(tensors[0], tensors[1], float(Fraction(options["t"])))
 
 
-SLERP = Merge("slerp", _compute, held=5, tolerance=1e-4)
+SLERP = Merge("slerp", _compute, held=4.25, tolerance=1e-4)
 """The method for the list of methods."""

@@ -45,13 +45,15 @@ def ties(
     plus = _elected(tensors, density, majority_sign_method)
     total = torch.zeros(plus.shape, dtype=torch.float32)
     divisor = torch.zeros(plus.shape, dtype=torch.float32)
-    for number, values in enumerate(tensors):
-        kept = trim(values, density)
-        agrees = torch.where(plus, kept > 0, kept < 0)
-        total += kept.masked_fill_(~agrees, 0.0)
+    # Tensors are asked for by number and not kept: each may be as large as all that is to be held.
+    for number in range(len(tensors)):
+        kept = trim(tensors[number], density)
+        differs = torch.where(plus, kept <= 0, kept >= 0)
+        total += kept.masked_fill_(differs, 0.0)
+        del kept
         if normalize != "none":
             weight = float(weights[number]) if normalize == "weight" else 1.0
-            divisor.add_(agrees, alpha=weight)
+            divisor.add_(differs.logical_not_(), alpha=weight)
     if normalize == "none":
         return total
     divisor.masked_fill_(divisor.abs() < _NO_WEIGHT, 1.0)
@@ -60,15 +62,15 @@ def ties(
 
 def _elected(tensors: Sequence[torch.Tensor], density: Fraction, method: str) -> torch.Tensor:
     """Where the elected sign is plus."""
-    votes: torch.Tensor | None = None
-    for values in tensors:
-        kept = trim(values, density)
-        if method == "frequency":
-            kept = kept.sign_()
-        votes = kept if votes is None else votes.add_(kept)
-    if votes is None:
-        raise ValueError("TIES needs at least one tensor")
+    votes = _vote(tensors[0], density, method)
+    for number in range(1, len(tensors)):
+        votes += _vote(tensors[number], density, method)
     return votes >= 0
+
+
+def _vote(values: torch.Tensor, density: Fraction, method: str) -> torch.Tensor:
+    kept = trim(values, density)
+    return kept.sign_() if method == "frequency" else kept
 
 
 def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) -> torch.Tensor:

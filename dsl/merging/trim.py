@@ -33,5 +33,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     return trim(tensors[0], Fraction(options["density"]))
 
 
-TRIM = Merge("trim", _compute, held=4)
+TRIM = Merge("trim", _compute, held=2.75)
 """The method for the list of methods."""
