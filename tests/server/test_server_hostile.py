@@ -8,17 +8,14 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isogloss.hub import AdapterHub
-from isogloss.hub.server import Limits
-from isogloss.store.sql.models import Base
+from isogloss.hub.server import Limits, Settings, serving
 
 # fmt: off
 FIELDS = (
@@ -84,23 +81,34 @@ QUIET = settings(
 )
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AdapterHub]:
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
+def hub(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AdapterHub]:
     database = None
     if request.param == "postgresql":
-        database = request.getfixturevalue("postgresql_catalog")
-        tables = ", ".join(Base.metadata.tables)
-        with psycopg.connect(database) as connection:
-            connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
-    with AdapterHub.init(tmp_path / "home", database) as opened:
+        database = request.getfixturevalue("postgresql").new_database()
+    with AdapterHub.init(tmp_path_factory.mktemp("hostile") / "home", database) as opened:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def shared(hub: AdapterHub) -> Iterator[str]:
+    with serving(hub, Settings(compose={"tiny": "acme/tiny"})) as url:
+        yield url
+
+
 @pytest.fixture
-def url(serve: Callable[..., str], ask: Callable[..., Any]) -> str:
-    found = serve(accounts=None, compose={"tiny": "acme/tiny"})
-    assert ask(found, "POST", "/api/repos/create", b'{"name": "acme/one"}').status == 200
-    return found
+def url(shared: str, ask: Callable[..., Any]) -> str:
+    """A server of a hub that has a repository acme/one, whatever was asked before."""
+    return with_one(shared, ask)
+
+
+def with_one(url: str, ask: Callable[..., Any]) -> str:
+    assert ask(url, "POST", "/api/repos/create", b'{"name": "acme/one"}').status in (200, 409)
+    return url
 
 
 @pytest.mark.parametrize(("method", "path"), ADDRESSES)
@@ -142,8 +150,7 @@ def test_limits_on_sizes(
     limits = Limits(
         json_bytes=2000, line_bytes=3000, commit_bytes=9000, file_bytes=500, regular_bytes=600
     )
-    url = serve(accounts=None, limits=limits)
-    assert ask(url, "POST", "/api/repos/create", b'{"name": "acme/one"}').status == 200
+    url = with_one(serve(accounts=None, limits=limits), ask)
     assert ask(url, "POST", "/api/validate-yaml", b" " * 2001).status == 413
     commit = "/api/models/acme/one/commit/main"
     assert ask(url, "POST", commit, b"x" * 3001).status == 413
@@ -183,8 +190,7 @@ def test_uploads_that_are_not_what_was_announced(
 def test_an_upload_address_is_good_for_a_time(
     serve: Callable[..., str], ask: Callable[..., Any]
 ) -> None:
-    url = serve(accounts=None, limits=Limits(signature_seconds=-1))
-    ask(url, "POST", "/api/repos/create", b'{"name": "acme/one"}')
+    url = with_one(serve(accounts=None, limits=Limits(signature_seconds=-1)), ask)
     asked = {"operation": "upload", "objects": [{"oid": "a" * 64, "size": 1}]}
     batch = "/acme/one.git/info/lfs/objects/batch"
     found = ask(url, "POST", batch, json.dumps(asked).encode()).json()["objects"][0]

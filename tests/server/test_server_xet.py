@@ -14,6 +14,8 @@ from typing import Any
 
 import lz4.frame
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from isogloss.hub import AdapterHub
 from isogloss.hub.server.errors import Refusal
 from isogloss.hub.server.shards import read_shard
@@ -156,6 +158,39 @@ def test_a_full_disk_is_an_error_and_no_damage(
     assert hub.fsck().problems == ()
     assert ask(url, "POST", "/xet/v1/shards", shard, token=token).status == 200
     assert hub.blobs.size_bytes(sha256(content * 3).hexdigest()) == 3 << 20
+
+
+def spoilt(data: bytes) -> st.SearchStrategy[bytes]:
+    """Some bytes of it changed, and perhaps its end cut off or something more."""
+
+    def spoil(changes: list[tuple[int, int]], end: int, more: bytes) -> bytes:
+        changed = bytearray(data)
+        for place, byte in changes:
+            changed[place] = byte
+        return bytes(changed[:end]) + more
+
+    places = st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255))
+    ends = st.just(len(data)) | st.integers(0, len(data))
+    return st.builds(spoil, st.lists(places, max_size=4), ends, st.binary(max_size=60))
+
+
+@pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.slow, id="many")])
+def test_spoilt_bodies_are_answered(
+    url: str, token: str, ask: Callable[..., Any], hub: AdapterHub, examples: int
+) -> None:
+    content = random.Random(3).randbytes(300)
+    packed = [chunk(content, 0, 300), chunk(lz4.frame.compress(content), 1, 300)]
+    xorb, shard = b"".join(packed), shard_of("ab" * 32, content, 2)
+
+    @settings(max_examples=examples, deadline=None, database=None)
+    @given(spoilt(xorb), spoilt(shard))
+    def check(first: bytes, second: bytes) -> None:
+        for path, body in (("xorbs/default/" + "ab" * 32, first), ("shards", second)):
+            assert ask(url, "POST", f"/xet/v1/{path}", body, token=token).status in (200, 400, 413)
+
+    check()
+    assert hub.blobs.temporaries() == []
+    assert hub.fsck().problems == ()
 
 
 def test_what_cannot_be_put_together_is_refused(
