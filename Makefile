@@ -33,7 +33,7 @@ bench: $(ENVIRONMENT)
 $(ENVIRONMENT): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("isogloss needs Python >= 3.11, this is " + sys.version.split()[0] + ": make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[lab,map,postgresql,ray,serve,tensorboard,dev]'
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[fast,lab,map,postgresql,ray,serve,tensorboard,dev]'
 	touch $@
 
 clean:

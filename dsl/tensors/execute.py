@@ -24,7 +24,7 @@ import torch
 
 from ..errors import UnsupportedError, WeightsError, quoted
 from .blueprint import DTYPES, Blueprint
-from .kernels import CHUNK_ELEMENTS, TORCH_DTYPES, WORKSPACE_BYTES, Workspace, store
+from .kernels import CHUNK_ELEMENTS, KERNELS, TORCH_DTYPES, WORKSPACE_BYTES, Workspace, store
 from .schedule import Part, Run, Task, cut, join, layout, overlay
 from .sources import Sources
 from .tensorfile import BLOCK_BYTES, DTYPE_BYTES, Blocks, first_not_finite, parse_header
@@ -138,6 +138,13 @@ class _Work:
     runs: Sequence[Run]
     sources: Sequence[Path]
 
+    @property
+    def products(self) -> int:
+        """How many products are to be computed."""
+        return self.count * sum(
+            run.rows * lane.width * len(lane.shares) for run in self.runs for lane in run.lanes
+        )
+
 
 def _overlaid(blueprints: Sequence[Blueprint]) -> _Work:
     sources = list(dict.fromkeys(path for one in blueprints for path in one.sources))
@@ -215,6 +222,7 @@ class _Executor:
         self, work: Iterable[tuple[Task, list[memoryview]]], tasks: int, waiting: int
     ) -> Iterator[list[memoryview]]:
         threads = min(self._sizes.threads, tasks)
+        KERNELS.expect(self._work.products)
         for _ in range(threads):
             self._workspaces.put(Workspace(self._sizes.chunk_elements, self._work.count))
         if tasks == 1:
