@@ -25,6 +25,7 @@ from .interface import (
     Operand,
     Piece,
     Summand,
+    TensorSum,
     UpdateLayout,
     Updates,
 )
@@ -150,6 +151,9 @@ def compose(semantics: str, summands: Sequence[Summand]) -> Composition:
         tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
         config=dict(sorted(config.items())),
         rank=max(ranks.values()),
+        sums=()
+        if semantics == "exact"
+        else tuple(_mixed(module, there, settings) for module, there in parts.items()),
     )
 
 
@@ -208,6 +212,15 @@ def _elementwise(parts: Sequence[Part]) -> list[ComposedTensor]:
     return [
         added([part.tensors[name] for part in parts], sources, weights) for name in sorted(FACTORS)
     ]
+
+
+def _mixed(module: str, parts: Sequence[Part], settings: AdaLoraSettings) -> TensorSum:
+    scaling = float(settings.scaling)
+    return TensorSum(
+        module,
+        tuple((part.source, UpdateLayout("adalora", part.tensors, scaling)) for part in parts),
+        tuple(float32(part.coefficient) for part in parts),
+    )
 
 
 def _exact(module: str, parts: Sequence[Part], result: AdaLoraSettings) -> list[ComposedTensor]:

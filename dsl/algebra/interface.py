@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..decomposition.interface import Bound
 from ..errors import quoted
@@ -218,18 +218,35 @@ class FactorSum:
     exact: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TensorSum:
+    """A sum that takes each tensor of a module on its own, though its update is a product of them.
+
+    `layouts` says for each part the number of its file and how its update is made: all of one form,
+    with one scaling, from tensors of equal shapes, which are summed with the `coefficients`.
+    """
+
+    module: str
+    layouts: tuple[tuple[int, UpdateLayout], ...]
+    coefficients: tuple[float, ...]
+
+
+Mixed: TypeAlias = FactorSum | TensorSum
+"""How a module's update differs from the sum of updates."""
+
+
 @dataclass(frozen=True)
 class Composition:
     """What an algebra gives: tensors sorted by name, adapter_config fields, and the rank.
 
-    `rank` is None for a type that has none. `sums` describes how factors were mixed, module by
-    module; empty where none were.
+    `rank` is None for a type that has none. `sums` describes how tensors were mixed that an update
+    is a product of, module by module; empty where none were.
     """
 
     tensors: tuple[ComposedTensor, ...]
     config: Mapping[str, Any]
     rank: int | None
-    sums: tuple[FactorSum, ...] = ()
+    sums: tuple[Mixed, ...] = ()
 
 
 class Algebra(Protocol):

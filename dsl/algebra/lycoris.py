@@ -15,7 +15,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import Composition, Inspection, Operand, Summand, UpdateLayout, Updates
+from .interface import Composition, Inspection, Operand, Summand, TensorSum, UpdateLayout, Updates
 from .lora_fields import settings
 from .lora_layout import check_targets
 from .lora_result import rank_fields, shared_fields, target_fields
@@ -94,17 +94,14 @@ class Lycoris:
             IncompatibleError: PEFT makes another update of the halves than their product.
         """
         member, beside = self._member(Summand(operand, header, 0, ()))
-        ranks = settings(operand.config, "alpha")
         layouts = {}
         for module, tensors in sorted(member.modules.items()):
-            kernel = max((entry.shape[2:] for entry in tensors.values()), key=len)
-            if len(kernel) == 1:
+            layouts[module] = self._layout(operand.config, module, tensors)
+            if len(layouts[module].kernel) == 1:
                 raise IncompatibleError(
                     f"{operand.quoted} changes the convolution {quoted(module, 120)} over one "
                     f"dimension, where PEFT's {self.product} comes out in another order"
                 )
-            scaling = ranks.scaling(module).rounded
-            layouts[module] = UpdateLayout(self.kind.lower(), tensors, scaling, kernel=kernel)
         return Updates(layouts, beside)
 
     def compose(self, semantics: str, summands: Sequence[Summand]) -> Composition:
@@ -144,10 +141,12 @@ class Lycoris:
             **shared_fields(configs),
             **fields,
         }
+        mixed = [self._mixed(m, parts_at(m, members)[0]) for m in composed]
         return Composition(
             tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
             config=dict(sorted(config.items())),
             rank=max(scaling.rank for scaling in scalings.values()),
+            sums=tuple(one for one in mixed if one) if semantics == "elementwise" else (),
         )
 
     def _member(self, summand: Summand) -> tuple[Member, Replaced]:
@@ -213,6 +212,21 @@ class Lycoris:
             added([part.tensors[name] for part in parts], sources, weights)
             for name in sorted(parts[0].tensors)
         ], scaling
+
+    def _mixed(self, module: str, parts: Sequence[Part]) -> TensorSum | None:
+        layouts = [self._layout(part.operand.config, module, part.tensors) for part in parts]
+        if any(len(layout.kernel) == 1 for layout in layouts):
+            return None
+        return TensorSum(
+            module,
+            tuple((part.source, layout) for part, layout in zip(parts, layouts, strict=True)),
+            tuple(float32(part.coefficient) for part in parts),
+        )
+
+    def _layout(self, config: Mapping[str, Any], module: str, tensors: Tensors) -> UpdateLayout:
+        kernel = max((entry.shape[2:] for entry in tensors.values()), key=len)
+        scaling = settings(config, "alpha").scaling(module).rounded
+        return UpdateLayout(self.kind.lower(), tensors, scaling, kernel=kernel)
 
     def _exact(self, module: str, parts: Sequence[Part]) -> tuple[list[Any], Scaling]:
         if len(parts) > 1:

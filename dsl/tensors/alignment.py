@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..algebra.interface import FactorSum
+from ..algebra.interface import FactorSum, Mixed
 from .sources import Sources
 
 # Cosines: below the first, A factors are taken for independent; where there are few numbers,
@@ -53,7 +53,7 @@ class Alignment:
         return self.cosine < min(_ALIKE, max(_UNRELATED, chance))
 
 
-def alignments(paths: Sequence[Path], sums: Sequence[FactorSum]) -> tuple[Alignment, ...]:
+def alignments(paths: Sequence[Path], sums: Sequence[Mixed]) -> tuple[Alignment, ...]:
     """Compare the A factors of every two sources of a sum that mixes them; reads each A once.
 
     Args:
@@ -74,7 +74,7 @@ def alignments(paths: Sequence[Path], sums: Sequence[FactorSum]) -> tuple[Alignm
     both, norms, elements = (numpy.zeros((size, size)) for _ in range(3))
     with Sources(paths) as sources:
         for mixed in sums:
-            if len(mixed.pairs) < 2:
+            if not isinstance(mixed, FactorSum) or len(mixed.pairs) < 2:
                 continue
             numbers = [pair.source for pair in mixed.pairs]
             place = numpy.ix_(numbers, numbers)

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..algebra.interface import Block, ComposedTensor, FactorSum, Operand, Summand
+from ..algebra.interface import Block, ComposedTensor, Mixed, Operand, Summand
 from ..errors import CheckError, did_you_mean, quoted
 from ..meaning.plan import AdapterKey, Atom, Plan
 from .gate import admit
@@ -40,7 +40,7 @@ class Blueprint:
         size_bytes: of the result's file.
         bytes_to_read: from the sources, headers not counted.
         warnings: what could not be checked, one sentence each.
-        sums: how factors of the sources are mixed, module by module; empty where they are not.
+        sums: how tensors of the sources are mixed, module by module; empty where they are not.
         makings: what functions must make first, whose files are not there yet; None for a sum.
     """
 
@@ -52,7 +52,7 @@ class Blueprint:
     size_bytes: int
     bytes_to_read: int
     warnings: tuple[str, ...]
-    sums: tuple[FactorSum, ...] = ()
+    sums: tuple[Mixed, ...] = ()
     makings: Makings | None = None
 
     def header(self) -> bytes:

@@ -198,7 +198,7 @@ def _compared(sources: Sources, both: Sequence[tuple[int, UpdateLayout]]) -> _Su
         updates.append(layout.update(tensors)[0])
     if all(update.is_narrow for update in updates):
         return _of_grams([_gram(updates)], [1.0] * len(updates), both[0][0])
-    return _of_blocks(updates, both[0][0])
+    return _of_products(updates, both[0][0])
 
 
 def _pair(source: int, layout: UpdateLayout) -> FactorPair:
@@ -236,20 +236,15 @@ def _of_grams(found: Sequence[Gram], scalings: Sequence[float], first: int) -> _
     return _alone(sum(_square(gram, gram.spans[0], scalings[0]) for gram in found), first)
 
 
-def _of_blocks(updates: Sequence[Update], first: int) -> _Sums:
-    """Compare updates some rows at a time; what directions they share is not known then."""
+def _of_products(updates: Sequence[Update], first: int) -> _Sums:
+    """Compare updates that may fill the whole space, so that there are no directions to share."""
+    from ..decomposition.products import inner_products
+
+    products = inner_products(updates).tolist()
     if len(updates) == 1:
-        return _alone(sum(float(rows.square().sum()) for rows in updates[0].blocks()), first)
-    total = _Sums(0.0, 0.0, 0.0, 0.0)
-    for one, other in zip(updates[0].blocks(), updates[1].blocks(), strict=True):
-        part = _Sums(
-            first=float(one.square().sum()),
-            second=float(other.square().sum()),
-            both=float((one * other).sum()),
-            difference=float((one - other).square().sum()),
-        )
-        total = _added([total, part])
-    return total
+        return _alone(products[0][0], first)
+    (square, both), (_, other) = products
+    return _Sums(square, other, both, max(0.0, square + other - 2 * both))
 
 
 def _alone(square: float, source: int) -> _Sums:

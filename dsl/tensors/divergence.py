@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..algebra.interface import FactorSum
+from ..algebra.interface import FactorSum, Mixed, TensorSum
 from ..meaning.plan import by_layer
 from .sources import Sources
 
 if TYPE_CHECKING:
+    from ..decomposition.updates import Update
     from .gram import Gram
 
 # A norm so much smaller than its summands' is what float32 factors leave of zero.
@@ -101,14 +102,14 @@ class _Squares:
         return norm if norm > _NOTHING * math.sqrt(self.size) else 0.0
 
 
-def divergence(paths: Sequence[Path], sums: Sequence[FactorSum]) -> Divergence:
+def divergence(paths: Sequence[Path], sums: Sequence[Mixed]) -> Divergence:
     """Measure a composition against the exact sum, before rounding to the result's dtype.
 
     Reads all factors once, one module at a time, and makes nothing larger than some megabytes.
 
     Args:
         paths: the files that the sums' sources number.
-        sums: how factors are mixed, at least one module.
+        sums: how tensors are mixed, at least one module.
 
     Raises:
         WeightsError: a file cannot be read or became shorter.
@@ -132,7 +133,9 @@ def _added(parts: Sequence[_Squares]) -> _Squares:
     return _Squares(*(sum(getattr(part, one.name) for part in parts) for one in fields(_Squares)))
 
 
-def _measured(sources: Sources, mixed: FactorSum) -> _Squares:
+def _measured(sources: Sources, mixed: Mixed) -> _Squares:
+    if isinstance(mixed, TensorSum):
+        return _of_tensors(sources, mixed)
     from .gram import grams
 
     return _added([_squares(gram, mixed) for gram in grams(sources, mixed.pairs)])
@@ -160,4 +163,37 @@ def _squares(gram: Gram, mixed: FactorSum) -> _Squares:
         difference=exact + result - 2 * both,
         both=both,
         size=float((most * numpy.sqrt(squares)).sum()) ** 2,
+    )
+
+
+def _of_tensors(sources: Sources, mixed: TensorSum) -> _Squares:
+    """The inner products of the updates of all parts, and of what their summed tensors make."""
+    import torch
+
+    from ..decomposition.products import inner_products
+    from .values import read_values
+
+    updates: list[Update] = []
+    summed: dict[str, torch.Tensor] = {}
+    for (source, layout), coefficient in zip(mixed.layouts, mixed.coefficients, strict=True):
+        tensors = {
+            name: read_values(sources, source, entry).double()
+            for name, entry in layout.tensors.items()
+        }
+        updates += layout.update(tensors)
+        for name, values in tensors.items():
+            part = coefficient * values
+            summed[name] = summed[name] + part if name in summed else part
+    (result,) = layout.update(summed)
+    products = inner_products([*updates, result])
+    weights = torch.tensor(mixed.coefficients, dtype=torch.float64)
+    exact = float(weights @ products[:-1, :-1] @ weights)
+    both = float(weights @ products[:-1, -1])
+    sizes = products.diagonal().clamp(min=0).sqrt()
+    return _Squares(
+        exact=exact,
+        result=float(products[-1, -1]),
+        difference=exact + float(products[-1, -1]) - 2 * both,
+        both=both,
+        size=float(weights.abs() @ sizes[:-1] + sizes[-1]) ** 2,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from isogloss.dsl.decomposition.products import inner_products
 from isogloss.dsl.decomposition.ranks import VLLM_RANKS, padded, served_rank
 from isogloss.dsl.decomposition.reduction import exact_factors, nearest_low_rank
 from isogloss.dsl.decomposition.updates import (
@@ -141,6 +142,25 @@ def test_a_large_sum_of_kronecker_products_comes_near_the_best() -> None:
     assert found.relative_error == pytest.approx(best, rel=1e-5)
     error = (update.dense() - (found.b @ found.a).double()).norm() / update.dense().norm()
     assert float(error) == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["kronecker, whole", "kronecker, whole"],
+        ["low rank", "hadamard"],
+        ["kronecker, tall", "low rank", "hadamard"],
+        ["kronecker, whole", "dense", "low rank"],
+    ],
+)
+def test_inner_products_are_those_of_the_elements(names: list[str]) -> None:
+    updates = [
+        Update(tuple((0.5 - n - m, TERMS[name]) for m, name in enumerate(names))) for n in range(3)
+    ]
+    dense = torch.stack([update.dense().flatten() for update in updates])
+    torch.testing.assert_close(inner_products(updates), dense @ dense.T)
+    alone = inner_products([Update(((2.0, TERMS[names[0]]),))])
+    torch.testing.assert_close(alone[0, 0], 4 * by_definition(TERMS[names[0]]).square().sum())
 
 
 def test_the_forms_of_peft_types() -> None:
