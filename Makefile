@@ -29,6 +29,7 @@ wheel: $(ENVIRONMENT)
 
 bench: $(ENVIRONMENT)
 	$(BIN)/python tests/benchmarks/compose.py
+	$(BIN)/python tests/benchmarks/tune.py
 
 $(ENVIRONMENT): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("isogloss needs Python >= 3.11, this is " + sys.version.split()[0] + ": make PYTHON=...")'
