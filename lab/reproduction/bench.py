@@ -12,8 +12,13 @@ from ...dsl.meaning.catalogue import Context
 from ...hub.composition import Request, compile_request
 from ..data.records import Pair, read_pairs
 from ..data.source import fingerprint
+from ..models.base import base_digest
+from ..scoring.adapter import find_adapter
+from ..scoring.scorer import Scorer
+from ..scoring.session import Session
 from ..scoring.settings import ScoringSettings
 from .cells import Cell, Split, cell_name, write_cell
+from .full import load_full
 from .plan import Plan, Task
 from .rows import Option
 from .vectors import Shelves, Vector, fields_of, train_vector
@@ -21,8 +26,6 @@ from .vectors import Shelves, Vector, fields_of, train_vector
 if TYPE_CHECKING:
     from ..models.base import Base
     from ..scoring.adapter import Adapter
-    from ..scoring.scorer import Scorer
-    from ..scoring.session import Session
     from ..training.request import BaseChoice
 
 CELLS = "cells"
@@ -49,6 +52,7 @@ class Bench:
         self._scorers: dict[tuple[object, ...], Scorer] = {}
         self._fingerprints: dict[str, str] = {}
         self._meanings: dict[tuple[int, str, Option], str] = {}
+        self._digests: dict[Path, str] = {}
 
     def close(self) -> None:
         """Give the base back bare and close the catalogues."""
@@ -59,10 +63,10 @@ class Bench:
     def train(self, vector: Vector, *, progress: bool = False) -> bool:
         """Train a vector that is not there; return whether it was trained."""
         self.forget()
-        if self.shelves.find(vector.seed, vector.shelf, vector.name) is not None:
+        if self.shelves.has(vector):
             return False
-        base = self.base if vector.copies else self.load()
-        return train_vector(self.shelves, self.plan, vector, base, progress=progress)
+        loaded = None if vector.copies or vector.shelf == "full" else self.load()
+        return train_vector(self.shelves, self.plan, vector, self.base, loaded, progress=progress)
 
     def cell(
         self,
@@ -84,19 +88,25 @@ class Bench:
         data = self.fingerprint(self.plan.data(template, language))
         settings = scoring_settings(self.plan, task)
         base = (self.base.name, self.base.revision, self.base.digest)
-        rest = (base, data, split, metrics, examples, settings.reading, settings.decoding)
+        how = (settings.prompt, settings.max_length, settings.max_target_length, settings.beams)
+        rest = (base, data, metrics, examples, how)
         name = cell_name(adapter, language, split, *rest)
         return Cell(seed, task.name, option, language, split, metrics, examples, adapter, name)
 
     def score(self, cell: Cell) -> None:
         """Score a cell and write it."""
-        adapter = self._adapter(cell)
-        scored = self._scorer(cell).score(adapter)
+        if cell.option.shelf == "full":
+            model = self._model(cell.seed, cell.task, cell.option)
+            with Session(load_full(model, self.base)) as session:
+                scored = self._scorer_on(session, cell).score(None)
+        else:
+            adapter = self._adapter(cell)
+            scored = self._scorer(cell).score(adapter)
         write_cell(self.folder / CELLS, cell, scored)
 
     def forget(self) -> None:
         """Find out anew what expressions mean, since vectors are added."""
-        self._meanings = {}
+        self._meanings, self._digests = {}, {}
 
     def load(self) -> Base:
         """Return the base, loaded once."""
@@ -109,6 +119,9 @@ class Bench:
         return next(task for task in self.plan.tasks if task.name == name)
 
     def _meaning(self, seed: int, task: Task, option: Option) -> str:
+        if option.shelf == "full":
+            model = self._model(seed, task.name, option)
+            return self._digests.setdefault(model, f"full {base_digest(model)}")
         if option.expression is None:
             return "base"
         key = (seed, task.name, option)
@@ -123,8 +136,6 @@ class Bench:
         return Request(option.expression or "", semantics=option.semantics, context=context)
 
     def _adapter(self, cell: Cell) -> Adapter | None:
-        from ..scoring.adapter import find_adapter
-
         option = cell.option
         if option.expression is None:
             return None
@@ -134,20 +145,23 @@ class Bench:
     def _scorer(self, cell: Cell) -> Scorer:
         key = (cell.task, cell.language, cell.split, cell.metrics, cell.examples)
         if key not in self._scorers:
-            from ..scoring.scorer import Scorer
-            from ..scoring.session import Session
-
             if self._session is None:
                 self._session = Session(self.load())
-            task = self.task(cell.task)
-            self._scorers[key] = Scorer(
-                self._session,
-                self.pairs(task, cell.language, cell.split, cell.examples),
-                metrics=cell.metrics,
-                language=cell.language,
-                settings=scoring_settings(self.plan, task),
-            )
+            self._scorers[key] = self._scorer_on(self._session, cell)
         return self._scorers[key]
+
+    def _scorer_on(self, session: Session, cell: Cell) -> Scorer:
+        task = self.task(cell.task)
+        return Scorer(
+            session,
+            self.pairs(task, cell.language, cell.split, cell.examples),
+            metrics=cell.metrics,
+            language=cell.language,
+            settings=scoring_settings(self.plan, task),
+        )
+
+    def _model(self, seed: int, task: str, option: Option) -> Path:
+        return self.shelves.model(seed, task, option.label)
 
     def pairs(self, task: Task, language: str, split: Split, examples: int | None) -> list[Pair]:
         """Read the labelled data of a language that are scored on."""

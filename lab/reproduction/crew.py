@@ -132,8 +132,7 @@ class _Worker:
 
 def missing_vectors(bench: Bench, vectors: Iterable[Vector]) -> list[Vector]:
     """Return the vectors that are not on their shelves."""
-    shelves = bench.shelves
-    return [one for one in vectors if shelves.find(one.seed, one.shelf, one.name) is None]
+    return [one for one in vectors if not bench.shelves.has(one)]
 
 
 def missing_cells(bench: Bench, cells: Iterable[Cell]) -> list[Cell]:

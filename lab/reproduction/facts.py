@@ -77,8 +77,10 @@ def vector_table(bench: Bench) -> Table | None:
     for seed in plan.seeds:
         wanted = (v for number in range(len(plan.tasks)) for v in vectors_of(plan, seed, number))
         for vector in dict.fromkeys(wanted):
+            if vector.copies is not None or vector.shelf == "full":
+                continue
             record = bench.shelves.find(seed, vector.shelf, vector.name)
-            if record is None or vector.copies is not None:
+            if record is None:
                 continue
             training = record.training
             share, losses = training.get("trained_share"), training.get("losses", {})

@@ -30,7 +30,7 @@ def draw_curves(results: Results, plan: Plan, task: Task, path: Path) -> bool:
     ]
     if not panels:
         return False
-    figure = _figure(width=2 * _INCHES, height=_INCHES * ((len(panels) + 1) // 2))
+    figure = _figure(width=2 * _INCHES, height=1.3 * _INCHES * ((len(panels) + 1) // 2))
     axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False).flatten()
     for axis, (target, parameter, curves) in zip(axes, panels, strict=False):
         for title, points in curves.items():
@@ -38,7 +38,7 @@ def draw_curves(results: Results, plan: Plan, task: Task, path: Path) -> bool:
         axis.set_title(target)
         axis.set_xlabel("lambda" if parameter == "l" else "m")
         axis.set_ylabel(f"{task.metrics[0]}, validation data")
-        axis.legend(fontsize=6)
+        axis.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     _save(figure, path)

@@ -226,6 +226,9 @@ def _is_ready(bench: Bench, seed: int, task: Task, row: Row) -> bool:
 
     One that means less, for some are missing, has another digest, and so no finished cell.
     """
+    whole = [option for option in row.options if option.shelf == "full"]
+    if not all(bench.shelves.model_is_there(seed, task.name, one.label) for one in whole):
+        return False
     try:
         for option in row.options:
             bench.cell(seed, task, option, row.language, "test", task.metrics, None)

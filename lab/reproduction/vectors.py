@@ -80,6 +80,9 @@ def vectors_of(plan: Plan, seed: int, task: int) -> Iterator[Vector]:
         languages = plan.task_languages
         label = f"{name}-multilingual-kronecker"
         yield Vector(seed, "apart", label, "kronecker", languages, task, "lokr")
+    if "full" in plan.parts:
+        for language in plan.task_languages:
+            yield Vector(seed, "full", f"{name}:{language}", "full", (language,), task)
 
 
 def _languages(plan: Plan) -> tuple[str, ...]:
@@ -133,6 +136,21 @@ class Shelves:
         found = [record for record in self.hub(seed, shelf).find() if record.name == name]
         return found[0] if found else None
 
+    def model(self, seed: int, task: str, language: str) -> Path:
+        """Return where a fully trained model lies, which no catalogue takes."""
+        return self.folder.resolve() / f"seed-{seed}" / "full" / f"{task}-{language}"
+
+    def model_is_there(self, seed: int, task: str, language: str) -> bool:
+        """Whether a fully trained model is there, whole."""
+        return (self.model(seed, task, language) / "config.json").is_file()
+
+    def has(self, vector: Vector) -> bool:
+        """Whether a vector, or a fully trained model, is there."""
+        if vector.shelf == "full":
+            task, _, language = vector.name.partition(":")
+            return self.model_is_there(vector.seed, task, language)
+        return self.find(vector.seed, vector.shelf, vector.name) is not None
+
     def close(self) -> None:
         """Close all of them."""
         for hub in self._open.values():
@@ -144,7 +162,8 @@ def train_vector(
     shelves: Shelves,
     plan: Plan,
     vector: Vector,
-    base: Base | BaseChoice,
+    base: BaseChoice,
+    loaded: Base | None = None,
     *,
     progress: bool = False,
 ) -> bool:
@@ -152,11 +171,17 @@ def train_vector(
 
     A vector that somebody else has put there is as good.
 
+    Args:
+        loaded: the base, if it is loaded already.
+
     Raises:
         LabError: as `train_lm` and `train_task`.
     """
-    if shelves.find(vector.seed, vector.shelf, vector.name) is not None:
+    if shelves.has(vector):
         return False
+    if vector.shelf == "full":
+        _train_full(shelves, plan, vector, base)
+        return True
     hub = shelves.hub(vector.seed, vector.shelf)
     if vector.copies is not None:
         _copy(shelves.hub(vector.seed, "vectors"), hub, vector.copies)
@@ -166,7 +191,7 @@ def train_vector(
         sources = [plan.data(plan.texts, language) for language in vector.languages]
         train_lm(
             hub,
-            base,
+            loaded or base,
             sources,
             language=vector.languages,
             settings=settings,
@@ -178,7 +203,7 @@ def train_vector(
     labelled = plan.tasks[vector.task]
     train_task(
         hub,
-        base,
+        loaded or base,
         [plan.data(labelled.train, language) for language in vector.languages],
         language=vector.languages,
         task=labelled.name,
@@ -188,6 +213,22 @@ def train_vector(
         progress=progress,
     )
     return True
+
+
+def _train_full(shelves: Shelves, plan: Plan, vector: Vector, base: BaseChoice) -> None:
+    from .full import train_full
+
+    labelled = plan.tasks[vector.task or 0]
+    (language,) = vector.languages
+    train_full(
+        base,
+        plan.data(labelled.train, language),
+        shelves.model(vector.seed, labelled.name, language),
+        language=language,
+        task=labelled.name,
+        settings=settings_of(plan, vector),
+        fields=fields_of(labelled),
+    )
 
 
 def settings_of(plan: Plan, vector: Vector) -> Settings:

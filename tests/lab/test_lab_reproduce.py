@@ -15,7 +15,7 @@ from isogloss.lab.errors import DataError, NoDataError, SettingsError
 from isogloss.lab.reproduction.bench import Bench
 from isogloss.lab.reproduction.cells import Cell
 from isogloss.lab.reproduction.crew import Alone
-from isogloss.lab.reproduction.plan import Plan, read_plan
+from isogloss.lab.reproduction.plan import PARTS, Plan, read_plan
 from isogloss.lab.reproduction.report import write_report
 from isogloss.lab.reproduction.results import average_interval, pool
 from isogloss.lab.reproduction.rows import random_subsets
@@ -347,7 +347,8 @@ def test_an_average_is_surer_than_its_parts() -> None:
 @pytest.fixture(scope="session")
 def whole_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("whole")
-    text = PLAN.replace('parts = ["one", "many", "controls"]\n', "independent_seeds = [1]\n")
+    every = f"parts = {json.dumps(list(PARTS))}\nindependent_seeds = [1]\n"
+    text = PLAN.replace('parts = ["one", "many", "controls"]\n', every)
     text = text.replace('["en", "fr"]', '["en", "fr", "ja"]').replace("[1]", "[1, 2]", 1)
     return read_plan(write_plan(folder, text))
 
@@ -375,6 +376,8 @@ def test_ray_comes_to_the_same_numbers(whole_plan: Plan, base: BaseChoice, tmp_p
     assert isinstance(tables, dict)
     assert {"table-3-echo-bpb", "table-6-echo-bpb", "figure-2-echo-bpb", "table-4"} <= set(tables)
     assert [row["seed"] for row in tables["vectors"]["rows"]].count(2) > 10
+    assert [row["row"] for row in tables["table-6-echo-bpb"]["rows"]][-1] == "in-full"
+    assert tables["table-6-echo-bpb"]["rows"][-1]["average"] is not None
     rows = {row["row"]: row for row in tables["controls-echo-bpb"]["rows"]}
     assert list(rows["independent-steer"]["languages"]["es"]["by_seed"]) == ["1"]
     assert list(rows["steer"]["languages"]["es"]["by_seed"]) == ["1", "2"]
