@@ -84,8 +84,11 @@ def read_token_file(path: Path) -> tuple[Account, ...]:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the token file '{path}' cannot be read: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise SettingsError(f"the token file '{path}' cannot be read: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"the token file '{path}' is no UTF-8 text") from error
     accounts = []
     for number, line in enumerate(lines, 1):
         fields = line.split("#", 1)[0].split()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from ...dsl.meaning.reference import is_adapter_name
 from .access import Account
@@ -77,12 +78,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.recipes is not None and not self.compose:
-            raise SettingsError("recipes are named, but no base model to compose for (NAME=BASE)")
+            raise SettingsError(
+                "recipes are named, but no base model to compose for: give --compose NAME=BASE"
+            )
         for name, base in self.compose.items():
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or not base.strip():
                 raise SettingsError(
                     f"{name}={base} is not NAME=BASE: a name of letters, digits, '.', '_' and '-', "
                     "and the base model as its adapters call it"
                 )
+        if self.public_url is not None and not _is_address(self.public_url):
+            raise SettingsError(
+                f"{self.public_url!r} is not a server's address: write it like "
+                "https://hub.example.org"
+            )
         if not is_adapter_name(self.owner) or "/" in self.owner:
             raise SettingsError(f"{self.owner!r} cannot be an owner: use letters, digits, '._-'")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and not parts.query

@@ -92,7 +92,7 @@ def test_a_server_ends_in_peace(
 def is_listening(url: str) -> bool:
     try:
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5).close()
-    except ConnectionRefusedError:
+    except ConnectionError:
         return False
     return True
 
@@ -238,6 +238,9 @@ def test_two_servers_share_a_catalogue(
         (["--compose", "tiny"], "is not NAME=BASE"),
         (["--token-file", "nowhere"], "cannot be read"),
         (["--owner", "a/b"], "cannot be an owner"),
+        (["--public-url", "hub.example.org"], "write it like https://hub.example.org"),
+        (["--public-url", "http://["], "is not a server's address"),
+        (["--recipe", "add"], "give --compose NAME=BASE"),
     ],
 )
 def test_what_cannot_be_served(arguments: list[str], said: str) -> None:
