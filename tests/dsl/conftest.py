@@ -22,6 +22,8 @@ from isogloss.dsl.tensors.execute import execute
 from isogloss.dsl.tensors.tensorfile import canonicalize
 from torch import nn
 
+from .peft_kinds import Bench
+
 
 class TinyModel(nn.Module):
     """Every kind of module that LoRA adapts: linear, embedding, convolutions, one in groups."""
@@ -284,3 +286,8 @@ def tiny_model() -> type[TinyModel]:
 @pytest.fixture(scope="session")
 def architectures() -> Mapping[str, Architecture]:
     return ARCHITECTURES
+
+
+@pytest.fixture(scope="session")
+def bench(workshop: Workshop) -> Bench:
+    return Bench(workshop, ARCHITECTURES, {})
