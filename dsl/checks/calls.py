@@ -131,7 +131,10 @@ def _check_word(parameter: FunctionParameter | None, expression: Expression) -> 
     if not isinstance(expression, Name) or expression.name not in choices:
         word = expression.name if isinstance(expression, Name) else ""
         message = f"{quoted(parameter.name if parameter else '')} takes one of {', '.join(choices)}"
-        raise CheckError(message, span=expression.span, hint=did_you_mean(word, choices))
+        hint = did_you_mean(word, choices)
+        if isinstance(expression, Text) and expression.value in choices:
+            hint = "it is written without quotes"
+        raise CheckError(message, span=expression.span, hint=hint)
 
 
 def _check_adapter(function: Function, expression: Expression, value: Value, source: str) -> None:
