@@ -157,7 +157,7 @@ def tune(
             record = hub.show(name)
             keep(hub, tuned, record, dataset)
             label = record.label
-    warn(tuned.warnings)
+    warn((*tuned.seen, *tuned.warnings))
     if as_json:
         print_json(_json(tuned, dataset, label))
     else:
@@ -182,7 +182,7 @@ def _json(tuned: Tuned, dataset: Dataset, label: str | None) -> dict[str, Any]:
         "language": tuned.language,
         **tuned.how,
         "curve": tuned.curve,
-        "warnings": list(tuned.warnings),
+        "warnings": [*tuned.seen, *tuned.warnings],
     }
 
 

@@ -101,7 +101,7 @@ def _generate(session: Session, prompts: Sequence[Sequence[int]]) -> list[str]:
     """
     if not session.puts_tokens_first:
         return _generate_padded(session, prompts)
-    written = {}
+    written: dict[int, str] = {}
     for length in {len(prompt) for prompt in prompts}:
         numbers = [number for number, one in enumerate(prompts) if len(one) == length]
         texts = _generate_padded(session, [prompts[number] for number in numbers])

@@ -65,7 +65,8 @@ class Tuned:
         points: all that was tried, in the order of the values.
         compared: the score at the best values.
         how: the search and its settings, as plain JSON.
-        warnings: what a reader should know, one sentence each.
+        seen: why the scores may say too much, one sentence each.
+        warnings: what else a reader should know, likewise.
     """
 
     expression: str
@@ -75,6 +76,7 @@ class Tuned:
     points: tuple[Point, ...]
     compared: Compared
     how: Mapping[str, Any]
+    seen: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -170,7 +172,8 @@ def tune(
         ),
         compared=compared,
         how=how,
-        warnings=(*seen, *_at_the_edge(over, best)),
+        seen=seen,
+        warnings=tuple(_at_the_edge(over, best)),
     )
 
 
@@ -198,7 +201,7 @@ def keep(hub: AdapterHub, tuned: Tuned, record: VersionRecord, dataset: Dataset)
         tuned.compared,
         dataset,
         language=tuned.language,
-        seen=tuned.warnings,
+        seen=tuned.seen,
         more={TUNED_ON: said | dict(tuned.how)},
     )
     return hub.catalog.evaluations.record(record.name, record.version, score)
