@@ -151,13 +151,18 @@ def refuse(refusal: Refusal) -> Response:
     """A refusal as an answer, with the headers by which clients tell errors apart."""
     body = {"error": refusal.message, **refusal.fields}
     response = answer(body, status=refusal.status, headers=refusal.headers)
-    # A header has one line: the first says what is wrong, the body all.
-    first_line = refusal.message.strip().partition("\n")[0][:1000]
-    printable = "".join(c if c.isprintable() else " " for c in first_line).strip()
+    printable = "".join(c if c.isprintable() else " " for c in _in_one_line(refusal.message))
     response.raw_headers.append((b"x-error-message", printable.encode("utf-8", "replace")))
     if refusal.code is not None:
         response.headers["X-Error-Code"] = refusal.code
     return response
+
+
+def _in_one_line(message: str) -> str:
+    """What is wrong, and the hint, without the lines that show the place; the body has all."""
+    first, *more = message.strip().splitlines() or [""]
+    hints = [line for line in more if line.startswith("hint: ")]
+    return "; ".join([first, *hints])[:1000].strip()
 
 
 def _find(request: Request) -> tuple[Route, dict[str, str]]:

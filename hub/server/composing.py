@@ -121,11 +121,14 @@ class Composer:
         return known
 
     def _refuse_large(self, compiled: Compiled) -> None:
-        made, read = compiled.blueprint.size_bytes, compiled.blueprint.bytes_to_read
+        made, makings = compiled.blueprint.size_bytes, compiled.blueprint.makings
+        if makings is not None:
+            made += makings.disk_bytes
         if made > self.limits.composed_bytes:
             raise Refusal(
                 413, f"the composition has {made} bytes: {self.limits.composed_bytes} are allowed"
             )
+        read = sum(record.size_bytes for record in compiled.parents.values())
         if read > self.limits.operand_bytes:
             raise Refusal(
                 413,

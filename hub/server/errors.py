@@ -14,7 +14,7 @@ from ...store import (
     UnknownRepositoryError,
     UnknownRevisionError,
 )
-from ..errors import HubError
+from ..errors import HubError, IntegrityError
 
 REPO_NOT_FOUND = "RepoNotFound"
 REVISION_NOT_FOUND = "RevisionNotFound"
@@ -78,6 +78,6 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(507, "the server has no room for this: its operator has to make some")
         case StorageError():
             return Refusal(503, "the server cannot store or read this now: its log says why")
-        case BlobError():
+        case BlobError() | IntegrityError():
             return Refusal(500, "the server has lost or damaged this content: its log says which")
     return None

@@ -31,7 +31,8 @@ class Limits:
         signature_seconds: for which an upload address is good.
         page: entries in one answer.
         composing: compositions at the same time.
-        composed_bytes, operand_bytes: a composed file, and all that is read to compose it.
+        composed_bytes, operand_bytes: a composed file with all that is made on the way, and the
+            adapters that it is composed of.
         compose_seconds: for which a client waits for a composition.
         compositions: that are kept of one base model; the oldest go.
     """

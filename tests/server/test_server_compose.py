@@ -93,8 +93,12 @@ def test_a_wrong_expression_is_explained(api: HfApi, expression: str, said: str)
         api.model_info("compose/tiny", revision=expression)
     assert raised.value.response.status_code == 404
     assert said in raised.value.response.json()["error"]
-    with pytest.raises(RevisionNotFoundError):
+    # The answer to HEAD has no body: its header says the same in one line.
+    with pytest.raises(RevisionNotFoundError) as raised:
         api.hf_hub_download("compose/tiny", "adapter_config.json", revision=expression)
+    first = raised.value.response.headers["X-Error-Message"]
+    assert first.partition("; hint: ")[0] in str(raised.value)
+    assert ("did you mean" in first) == (expression == "0.5*maen(task[en])")
 
 
 def test_the_repository_of_compositions_is_read_only(api: HfApi) -> None:
