@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import note
+from .errors import note, warn
 from .options import Settings, Text, json_option, text_option
 from .output import print_json, print_text
 from .records import (
@@ -122,8 +122,9 @@ def _is_remote(source: str) -> bool:
 def print_added(added: Added, as_json: bool) -> None:
     """Print what became of adding an adapter."""
     record = added.version
+    warn(added.warnings)
     if as_json:
-        print_json({"added": added.created} | full_json(record))
+        print_json({"added": added.created, "warnings": list(added.warnings)} | full_json(record))
     elif added.created:
         print_text(f"Added {record.label}")
     else:

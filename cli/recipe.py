@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from .errors import warn
 from .options import (
     ExpressionCommand,
     Settings,
@@ -185,12 +186,14 @@ def remove(settings: Settings, /, name: str, as_json: bool) -> None:
     """Remove a saved recipe.
 
     In all its versions; they can still be shown by NAME@v2. What was composed by it stays, and
-    can still be verified: it does not need the recipe. Composing it again does.
+    can still be verified: it does not need the recipe. Composing it again does, and so do recipes
+    that call it: these are named.
     """
     with settings.open_hub() as hub:
-        hub.remove_recipe(name)
+        users = hub.remove_recipe(name)
+    warn(f"{user} calls {name}, and cannot be called any more" for user in users)
     if as_json:
-        print_json({"removed": name})
+        print_json({"removed": name, "called_by": list(users)})
     else:
         print_text(f"Removed {name}")
 

@@ -442,11 +442,15 @@ class AdapterHub(Exchange):
 
         return find_recipe(self.catalog, name)
 
-    def remove_recipe(self, name: str) -> None:
-        """Remove a saved recipe; what was composed by it keeps its lock."""
+    def remove_recipe(self, name: str) -> tuple[str, ...]:
+        """Remove a saved recipe; what was composed by it keeps its lock.
+
+        Returns:
+            The saved recipes that call it.
+        """
         from .cookbook import remove_recipe
 
-        remove_recipe(self.catalog, name)
+        return remove_recipe(self.catalog, name)
 
     def gc(self, grace: timedelta = GRACE) -> Collected:
         """Remove weights that nothing refers to and dead writers' files, after a grace period."""

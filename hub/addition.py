@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ..dsl.tensors.tensorfile import canonicalize, is_canonical, read_header
 from ..store import Added, Blob, BlobStore, Catalog, NewVersion, VersionRecord, provenance_digest
 from .cards.card import RemotePlace
 from .composed_source import composed_version, read_lock_beside
+from .doubts import changed_languages, mended_weights, unread_fields
 from .errors import IntegrityError, NameTakenError
 from .naming import refuse_other_kind
 from .peft_folder import WEIGHTS_NAME, PeftFolder, read_folder
@@ -41,33 +43,38 @@ def add_folder(
     folder = read_folder(source)
     lock = read_lock_beside(folder)
     if lock is None:
-        new = _trained(catalog, blobs, folder, said)
+        new, blob = _trained(catalog, blobs, folder, said)
     else:
         inspection = inspect(folder.config, read_header(folder.weights))
         blob = _store(blobs, folder)
         if blob.digest != lock.result.weights:
             raise IntegrityError(f"{WEIGHTS_NAME} is not in the canonical form that its lock names")
         new = composed_version(folder, lock, said, inspection, blob.size_bytes)
+    before = catalog.find(("compare", "name", "=", new.name), latest=False)
+    warnings = (*unread_fields(folder), *mended_weights(blob, catalog.by_digest(blob.digest)))
     if place is None:
         new = replace(new, source=str(folder.path))
     else:
         new = replace(new, source=place.source, source_revision=place.commit)
-        known = _at_another_commit(catalog, new)
+        known = _at_another_commit(before, new)
         if known is not None:
-            return Added(known, created=False)
-    return catalog.add(new, stored=blobs.contains)
+            return Added(known, created=False, warnings=warnings)
+    added = catalog.add(new, stored=blobs.contains)
+    if added.created:
+        warnings += changed_languages(new, [one for one in before if one.withdrawn is None])
+    return replace(added, warnings=warnings)
 
 
 def _trained(
     catalog: Catalog, blobs: BlobStore, folder: PeftFolder, said: Provenance
-) -> NewVersion:
+) -> tuple[NewVersion, Blob]:
     described = describe(said, folder)
     refuse_other_kind(catalog, described["name"], described["kind"])
     if said.name is None:
         _refuse_other_base(catalog, described)
     inspection = inspect(described["config"], read_header(folder.weights))
     blob = _store(blobs, folder)
-    return NewVersion(
+    new = NewVersion(
         **described,
         peft_type=inspection.peft_type,
         rank=inspection.rank,
@@ -80,6 +87,7 @@ def _trained(
         original_digest=blob.digest if is_canonical(folder.weights) else _file_digest(folder),
         size_bytes=blob.size_bytes,
     )
+    return new, blob
 
 
 def _store(blobs: BlobStore, folder: PeftFolder) -> Blob:
@@ -88,10 +96,8 @@ def _store(blobs: BlobStore, folder: PeftFolder) -> Blob:
         return writer.commit()
 
 
-def _at_another_commit(catalog: Catalog, new: NewVersion) -> VersionRecord | None:
+def _at_another_commit(versions: Sequence[VersionRecord], new: NewVersion) -> VersionRecord | None:
     """The same adapter from the same repository: a new card there is no new version here."""
-    named = ("compare", "name", "=", new.name)
-    versions = catalog.find(named, latest=False)
     place = (new.source, new.source_revision, False)
     if any((one.source, one.source_revision, one.here) == place for one in versions):
         return None  # It was catalogued without its weights: these are they.

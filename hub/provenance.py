@@ -247,9 +247,8 @@ def _card_languages(card: Mapping[str, Any]) -> tuple[str, ...] | None:
 def _joined(card: Mapping[str, Any], field: str) -> str | None:
     """A card field that may be one text or a list of them."""
     value = card.get(field)
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or None
-    return str(value) if value not in (None, "") else None
+    items = value if isinstance(value, list) else [value]
+    return ", ".join(str(one) for one in items if isinstance(one, (str, int, float))) or None
 
 
 def _whole(state: Mapping[str, Any], field: str) -> int | None:

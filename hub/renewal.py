@@ -12,6 +12,7 @@ from ..dsl.meaning.plan import AdapterKey, Plan, Term, readable
 from ..dsl.text.parse import parse
 from ..store import Catalog, VersionRecord
 from .composition import Outdated, Request, resolve_request
+from .cookbook import recipes_behind, recipes_of
 from .errors import SourceError
 
 
@@ -106,12 +107,24 @@ def _compared(catalog: Catalog, record: VersionRecord) -> Outdated:
     if evaluation.plan.digest == lock.plan.digest:
         return Outdated(record, (), tuple(reasons))
     changes = changes_since(record, evaluation)
-    reasons += _moves(lock, evaluation)
+    reasons += _changed_recipes(catalog, record, request)
+    reasons += _moves(lock, evaluation, known=bool(reasons))
     return Outdated(record, changes, tuple(reasons))
 
 
-def _moves(lock: Lock, evaluation: Evaluation) -> list[str]:
-    """What happened to the parents, in words."""
+def _changed_recipes(catalog: Catalog, record: VersionRecord, request: Request) -> list[str]:
+    """The recipes behind a composition that were saved anew since it was made, in words."""
+    behind = recipes_behind(parse(request.expression), recipes_of(catalog))
+    saved = {one.name: one for one in catalog.recipes.latest()}
+    return [
+        f"the recipe {name} was changed: it is v{saved[name].version} now"
+        for name in sorted(behind)
+        if name in saved and saved[name].created_at > record.created_at
+    ]
+
+
+def _moves(lock: Lock, evaluation: Evaluation, *, known: bool) -> list[str]:
+    """What happened to the parents, in words; something, unless a reason is known already."""
     before = {adapter.name: adapter for adapter in lock.adapters}
     after = {item.name: item for item in evaluation.adapters.values()}
     moves = [
@@ -128,7 +141,7 @@ def _moves(lock: Lock, evaluation: Evaluation) -> list[str]:
     if awaited:
         listed = ", ".join(sorted(awaited))
         moves.append(f"the weights of {listed} are not here yet, and may be the same")
-    return moves or ["the expression means another sum today"]
+    return moves if moves or known else ["the expression means another sum today"]
 
 
 def _is_here(candidate: Candidate) -> bool:

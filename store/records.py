@@ -177,10 +177,11 @@ class VersionRecord(_Described):
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The outcome of adding: the version, and whether it is new."""
+    """The outcome of adding: the version, whether it is new, and what a person should know."""
 
     version: VersionRecord
     created: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session
 from .errors import NoCatalogError, SchemaError
 from .sql.database import PATIENCE_SECONDS, Database
 from .sql.failures import in_words
-from .sql.models import Base
 from .sql.revisions import SCHEMA_REVISION, SCHEMA_REVISIONS, check_revision, current_revision
 
 _ADVISORY_LOCK = 0x150611055
+_VERSION_TABLE = "alembic_version"
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +41,20 @@ def create(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
 
     An SQLite file's folder is made too.
 
-    Raises SchemaError for a catalogue of another release, which is left alone, and for a database
-    that has other tables of these names; StorageError when the database cannot be made.
+    Raises SchemaError for a catalogue of another release, and for a database that has tables of
+    something else, which are left alone; StorageError when the database cannot be made.
     """
 
     def work(session: Session) -> None:
         if current_revision(session) is not None:
             check_revision(session, database.location)
             return
-        taken = set(inspect(session.connection()).get_table_names()) & set(Base.metadata.tables)
+        taken = sorted(set(inspect(session.connection()).get_table_names()) - {_VERSION_TABLE})
         if taken:
+            more = f" and {len(taken) - _NAMED} more" if len(taken) > _NAMED else ""
             raise SchemaError(
-                f"{database.location} is no catalogue, but has tables of the same names: "
-                f"{', '.join(sorted(taken))}; give another database"
+                f"{database.location} is no catalogue, but has tables of something else: "
+                f"{', '.join(taken[:_NAMED])}{more}; give an empty database"
             )
         _upgrade(session, SCHEMA_REVISION)
 

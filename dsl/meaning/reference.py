@@ -12,6 +12,7 @@ _BY_NAME = re.compile(
     rf"(?P<name>{_NAME})(?:@(?:v(?P<version>[1-9][0-9]{{0,8}})|(?P<latest>latest)"
     r"|sha256:(?P<digest>[0-9a-f]{6,64})))?"
 )
+_SHORT_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{0,5}$")
 _BY_CONTENT = re.compile(r"sha256:(?P<digest>[0-9a-f]{6,64})(?::(?P<config>[0-9a-f]{6,64}))?")
 
 
@@ -54,6 +55,11 @@ def parse_reference(text: str) -> AdapterReference:
     if by_content:
         return AdapterReference(None, None, by_content["digest"], by_content["config"])
     by_name = _BY_NAME.fullmatch(text)
+    if by_name is None and (short := _SHORT_DIGEST.search(text)):
+        raise ParseError(
+            f"{quoted(short[0])} is too short to name an adapter",
+            hint="a digest prefix has 6 to 64 hexadecimal digits, as in sha256:9f86d081884c",
+        )
     if by_name is None:
         raise ParseError(
             f"{quoted(text)} is not a reference to an adapter",

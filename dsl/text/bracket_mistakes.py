@@ -1,5 +1,7 @@
 """Syntax errors in square brackets and after them: languages, filters and pins."""
 
+import re
+
 from ..errors import ParseError, quoted
 from ..fields import FIELDS
 from .place import OPERAND_KINDS, Place, expected_words
@@ -13,6 +15,7 @@ _AFTER_LANGUAGES = {
     ";": "filters are separated by commas",
     "@": "a pin stands after the brackets: task[en]@v3",
 }
+_SHORT_PIN = re.compile(r"sha256:[0-9a-fA-F]{0,5}(?![0-9A-Za-z])")
 _PIN_HINT = "a pin is @v3, @latest or @sha256: with 6 to 64 hexadecimal digits"
 
 
@@ -123,6 +126,8 @@ def explain_pin(place: Place) -> ParseError | None:
     if "PIN" not in place.accepts:
         return None
     hint = _PIN_HINT
+    if short := _SHORT_PIN.match(place.scan.source, place.position):
+        return place.error(f"the pin {quoted(short[0])} is too short", hint)
     if place.at is not None and place.at.text.isdigit():
         hint = f"did you mean @v{place.at.text}?"
     return place.expected("a pin", hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def pull(
         known = _known(catalog, client, reference.repo, reference.revision, name)
         if known is not None and known.here:
             return Added(known, created=False)
-    commit = client.head(reference.repo, reference.revision)
+    commit = _commit_of(client, reference)
     if commit is None:
         raise RemoteNotFoundError(f"{reference.repo} is empty")
     if _is_plain(said):
@@ -76,6 +77,18 @@ def fetched(client: HubClient, repo: str, commit: str) -> Iterator[Path]:
             if name in tree:
                 _fetch(client, repo, commit, tree[name], Path(folder))
         yield Path(folder)
+
+
+def _commit_of(client: HubClient, reference: RemoteReference) -> str | None:
+    try:
+        return client.head(reference.repo, reference.revision)
+    except RemoteNotFoundError as error:
+        if not re.fullmatch(r"[0-9a-f]{4,39}", reference.revision or ""):
+            raise
+        raise RemoteNotFoundError(
+            f"{error}; if {reference.revision!r} is the beginning of a commit: a hub knows commits "
+            "by their whole sha, of 40 digits"
+        ) from error
 
 
 def said_of(record: VersionRecord) -> Provenance:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
@@ -17,6 +19,7 @@ SCHEMA_REVISIONS = (
     "0007_pending",
 )
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
+_OURS = re.compile(r"\d{4}_[a-z_]+")
 
 
 def current_revision(session: Session) -> str | None:
@@ -41,6 +44,11 @@ def check_revision(session: Session, location: str) -> None:
         raise SchemaError(
             f"the catalogue at {location} was made by an older isogloss (its tables are at "
             f"{revision}, this isogloss needs {SCHEMA_REVISION}): run 'isogloss db upgrade'"
+        )
+    if not _OURS.fullmatch(revision):
+        raise SchemaError(
+            f"the database at {location} is another program's: its tables are at {revision}, "
+            "which is no revision of isogloss; give another database"
         )
     raise SchemaError(
         f"the catalogue at {location} was made by a newer isogloss (its tables are at {revision}, "

@@ -125,7 +125,7 @@ def test_everything_that_is_said_is_kept(invoke: Invoke, write_lora: WriteLora) 
     result = invoke("add", folder, "--kind", "task", *languages, *options, "--json")
     added = json.loads(result.stdout)
     shown = json.loads(invoke("show", "acme/mt", "--json").stdout)
-    assert added | {"scores": [], "publications": []} == {"added": True} | shown
+    assert added | {"scores": [], "publications": []} == {"added": True, "warnings": []} | shown
     assert {name: shown[name] for name in said} == said
     assert shown["language"] == "en,pt-BR,yo"
     assert shown["languages"] == ["en", "pt-BR", "yo"]

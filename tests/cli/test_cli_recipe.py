@@ -94,8 +94,16 @@ def test_a_removed_recipe(catalogue: None, invoke: Invoke) -> None:
     assert read(invoke, "recipe", "show", "mine@v2")["expression"] == "0.6*task[$T]"
     invoke("verify", "x")
     invoke("recipe", "save", "mine", "task[$T]")
-    assert read(invoke, "recipe", "remove", "mine") == {"removed": "mine"}
+    assert read(invoke, "recipe", "remove", "mine") == {"removed": "mine", "called_by": []}
     invoke("recipe", "remove", "mine", code=3)
+
+
+def test_who_calls_a_removed_recipe_is_said(catalogue: None, invoke: Invoke) -> None:
+    invoke("recipe", "save", "inner", "task[$T]")
+    invoke("recipe", "save", "outer", "0.5*inner($T)")
+    removed = invoke("recipe", "remove", "inner")
+    assert removed.stderr == "warning: outer calls inner, and cannot be called any more\n"
+    assert "did you mean 'add'" in invoke("recipe", "show", "addd", code=3).stderr
 
 
 @pytest.mark.parametrize(

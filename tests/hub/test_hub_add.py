@@ -192,3 +192,43 @@ def test_a_language_vector_has_no_task(
 ) -> None:
     with pytest.raises(SourceError, match="no task"):
         hub.add(write_lora(tmp_path / "run"), kind="lm", language="en", task="xlsum")
+
+
+def test_what_cannot_be_read_is_said(hub: AdapterHub, write_lora: WriteLora) -> None:
+    folder = write_lora("run")
+    (folder / "trainer_state.json").write_text('{"global_step": "many", "train_batch_size": -1}')
+    (folder / "README.md").write_text(
+        "---\nlanguage: no\nlicense: {name: mit}\nisogloss: [lm]\n---\n# A card\n"
+    )
+    added = hub.add(folder, kind="lm")
+    assert added.version.languages == ("no",)
+    assert (added.version.steps, added.version.batch_size, added.version.license) == (None,) * 3
+    assert added.warnings == (
+        "trainer_state.json says global_step 'many', which is no count: left out",
+        "trainer_state.json says train_batch_size -1, which is no count: left out",
+        "README.md says license {'name': 'mit'}, which is no text: left out",
+        "README.md says isogloss ['lm'], which is no mapping: left out",
+    )
+
+
+def test_a_name_that_changes_its_language_is_said(hub: AdapterHub, write_lora: WriteLora) -> None:
+    assert hub.add(write_lora("a", 1), kind="lm", language="en", name="mine").warnings == ()
+    assert hub.add(write_lora("b", 2), kind="lm", language="en", name="mine").warnings == ()
+    (said,) = hub.add(write_lora("c", 3), kind="lm", language="pt", name="mine").warnings
+    assert said.startswith("mine@v2 is for en, this version is for pt: ")
+    assert hub.add(write_lora("d", 3), kind="lm", language="pt", name="mine").warnings == ()
+
+
+def test_mended_weights_are_said(hub: AdapterHub, write_lora: WriteLora) -> None:
+    folder = write_lora("run")
+    record = hub.add(folder, kind="lm", language="en").version
+    path = hub.blobs.path(record.digest)
+    for harm in (path.unlink, lambda: (path.chmod(0o644), path.write_bytes(b"damaged"))):
+        harm()
+        added = hub.add(folder, kind="lm", language="en")
+        assert not added.created
+        assert added.warnings == (
+            "the stored weights of lm-en@v1 were missing or damaged; they are sound again",
+        )
+        assert hub.fsck().problems == ()
+    assert hub.add(folder, kind="lm", language="en").warnings == ()

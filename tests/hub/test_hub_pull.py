@@ -242,3 +242,10 @@ def test_file_names_are_checked() -> None:
     ):
         with pytest.raises(IntegrityError):
             check_paths(["README.md", path], taken)
+
+
+def test_the_beginning_of_a_commit_is_none(
+    published: AdapterHub, other: AdapterHub, client: HubClient
+) -> None:
+    with pytest.raises(RemoteNotFoundError, match="by their whole sha, of 40 digits"):
+        other.pull(f"{REPO}@{str(client.head(REPO))[:7]}", client=client)

@@ -86,12 +86,35 @@ def test_wrong_recipes_are_refused(stocked: AdapterHub) -> None:
         stocked.remove_recipe("add")
 
 
-def test_recipes_that_call_each_other_end(stocked: AdapterHub) -> None:
+def test_recipes_in_a_circle_are_refused(stocked: AdapterHub) -> None:
     stocked.save_recipe("ping", "task[$T]")
-    stocked.save_recipe("pong", "ping($T)")
-    stocked.save_recipe("ping", "pong($T)")
+    stocked.save_recipe("pong", "0.5*(lm[$T] + ping($T))")
+    stocked.save_recipe("pang", "pong($T)")
+    with pytest.raises(CheckError, match=r"'ping' would call itself\nhint: .* 'pong'"):
+        stocked.save_recipe("ping", "pang($T)")
+    assert stocked.recipe("ping").text == "task[$T]"
+    with pytest.raises(CheckError, match="'pung' would call itself"):
+        stocked.save_recipe("pung", "pung($T)")
+    assert stocked.remove_recipe("pong") == ("pang",)
+    assert stocked.remove_recipe("pang") == ()
+
+
+def test_recipes_that_call_each_other_deeply(stocked: AdapterHub) -> None:
+    stocked.save_recipe("r0", "task[$T]")
+    for number in range(1, 18):
+        stocked.save_recipe(f"r{number}", f"r{number - 1}($T)")
+    stocked.explain("r15(en)")
     with pytest.raises(LimitError, match="deep"):
-        stocked.explain("ping(en)")
+        stocked.explain("r17(en)")
+
+
+def test_a_recipe_that_is_none_is_like_others(stocked: AdapterHub) -> None:
+    stocked.save_recipe("blend", "task[$T]")
+    for name, near in (("addd", "'add'"), ("blnd", "'blend'"), ("steer2", "'steer'")):
+        with pytest.raises(UnknownVersionError, match=f"did you mean {near}"):
+            stocked.recipe(name)
+    with pytest.raises(UnknownVersionError, match="it has only v1"):
+        stocked.recipe("blend@v2")
 
 
 def test_errors_inside_a_recipe_show_its_text(stocked: AdapterHub) -> None:

@@ -107,3 +107,15 @@ def test_gc_removes_only_what_nothing_refers_to(stocked: AdapterHub, tmp_path: P
     assert stocked.gc(timedelta(0)).digests == (orphan,)
     assert stocked.fsck().problems == ()
     assert len(stocked.find()) == 5
+
+
+def test_a_changed_recipe_is_named(stocked: AdapterHub) -> None:
+    stocked.save_recipe("inner", "0.5*task[$T]")
+    stocked.save_recipe("outer", "inner($T) + 0.5*lm[$T]")
+    stocked.compose("outer(en)", name="mine")
+    stocked.save_recipe("unused", "task[$T]")
+    assert stocked.outdated() == []
+    stocked.save_recipe("inner", "0.25*task[$T]")
+    (entry,) = stocked.outdated()
+    assert entry.reasons == ("the recipe inner was changed: it is v2 now",)
+    assert "- 0.5 * xlsum-en@v1" in entry.changes

@@ -181,17 +181,29 @@ def test_where_there_is_no_catalogue(empty_url: str, tmp_path: Path) -> None:
         schema.current(f"sqlite:///{tmp_path}/nowhere.sqlite3")
 
 
-def test_tables_of_the_same_name_are_not_touched(empty_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["versions", "customers"])
+def test_a_database_of_something_else_is_left_alone(
+    empty_url: str, tmp_path: Path, table: str
+) -> None:
     if empty_url.startswith("sqlite"):
         sqlite3.connect(tmp_path / "catalog.sqlite3").close()
     url = empty_url.replace("postgresql:", "postgresql+psycopg:")
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE versions (mine INTEGER)"))
+        connection.execute(text(f"CREATE TABLE {table} (mine INTEGER)"))
     engine.dispose()
-    with pytest.raises(SchemaError, match="has tables of the same names: versions"):
+    with pytest.raises(SchemaError, match=f"has tables of something else: {table}; give an empty"):
         Catalog.create(empty_url)
-    assert tables(empty_url) == {"versions"}
+    assert tables(empty_url) == {table}
+
+
+def test_another_programs_revisions_are_none_of_ours(empty_url: str) -> None:
+    Catalog.create(empty_url).close()
+    stamp(empty_url, "ae1027a6acf")
+    for door in (Catalog.open, Catalog.create, schema.upgrade):
+        with pytest.raises(SchemaError, match="is another program's"):
+            door(empty_url)
+    assert schema.current(empty_url) == "ae1027a6acf"
 
 
 def test_a_revision_that_fails_leaves_the_tables_as_they_were(
