@@ -14,6 +14,7 @@ from typing import Final
 
 import torch
 
+from .ranks import padded
 from .truncation import truncate_factors
 from .updates import Dense, Half, Kronecker, LowRank, Update
 
@@ -99,11 +100,9 @@ def _fitted(
         w2 = (u[:, :rank] * values[:rank]) @ vt[:rank]
         w1 = (left @ (right @ w2.flatten()) / w2.square().sum()).reshape(w1.shape)
     size = values[0].sqrt()
-    roots = values[:rank].sqrt()
-    factors = LowRank(u[:, :rank] * roots / size.sqrt(), roots[:, None] * vt[:rank] / size.sqrt())
-    return NearestKronecker(
-        one.reshape(w1.shape) * size, factors, _root(square - explained, square), square**0.5
-    )
+    factors = _of_rank((u[:, :rank] * values[:rank]) @ vt[:rank] / size, rank)
+    w1 = one.reshape(w1.shape) * size
+    return NearestKronecker(w1, factors, _root(square - explained, square), square**0.5)
 
 
 def _whole(half: Half) -> torch.Tensor:
@@ -114,13 +113,9 @@ def _of_rank(w2: torch.Tensor, rank: int | None) -> Half:
     """W2 as it is, or as factors of exactly a rank, which is no less than its own."""
     if rank is None:
         return Dense(w2)
-    u, values, vt = torch.linalg.svd(w2, full_matrices=False)
-    more = max(0, rank - len(values))
-    roots = values[:rank].sqrt()
-    pad = torch.nn.functional.pad
-    return LowRank(
-        pad(u[:, :rank] * roots, (0, more)), pad(roots[:, None] * vt[:rank], (0, 0, 0, more))
-    )
+    whole = Dense(w2).factors()
+    found = truncate_factors(whole.b, whole.a, rank=rank)
+    return LowRank(*padded(found.b, found.a, rank))
 
 
 def _root(rest: float, square: float) -> float:
