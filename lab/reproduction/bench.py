@@ -65,6 +65,9 @@ class Bench:
         self.forget()
         if self.shelves.has(vector):
             return False
+        if self._session is not None:
+            # Training wants the base's own layers.
+            self._session.use(None)
         loaded = None if vector.copies or vector.shelf == "full" else self.load()
         return train_vector(self.shelves, self.plan, vector, self.base, loaded, progress=progress)
 

@@ -26,7 +26,7 @@ PARTS: Final = {
 _TABLES: Final = {
     "tune": {"l", "m", "examples"},
     "test": {"examples"},
-    "generate": {"metrics", "rows", "examples", "max_new_tokens"},
+    "generate": {"metrics", "rows", "examples"},
 }
 _TASK: Final = {
     "name", "train", "validation", "test", "source_field", "target_field", "metrics", "prompt",
@@ -69,7 +69,6 @@ class Generation:
     metrics: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     examples: int | None = None
-    max_new_tokens: int = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,6 @@ def make_plan(content: Mapping[str, Any], *, folder: Path = Path(), name: str = 
             metrics=tuple(generate.get("metrics", ())),
             rows=tuple(generate.get("rows", ())),
             examples=generate.get("examples"),
-            max_new_tokens=generate.get("max_new_tokens", 48),
         ),
         initialisation=content.get("initialisation", 0),
         independent_seeds=tuple(content.get("independent_seeds", ())),

@@ -20,6 +20,7 @@ from .tables import (
     choice_table,
     comparison_table,
     markdown,
+    metrics_of,
     paper_tables,
     source_table,
     task_table,
@@ -67,10 +68,10 @@ def collect_tables(bench: Bench, results: Results) -> list[Table]:
     found: list[Table | None] = []
     for task in plan.tasks:
         found += paper_tables(results, plan, task)
-        for metric in task.metrics:
+        for metric in metrics_of(plan, task):
             found.append(comparison_table(results, plan, task, metric))
-            if "sources" in plan.parts:
-                found.append(source_table(results, plan, task, metric))
+        if "sources" in plan.parts:
+            found += [source_table(results, plan, task, metric) for metric in task.metrics]
         found.append(choice_table(results, plan, task))
     if "one" in plan.parts:
         found.append(task_table(results, plan))

@@ -34,7 +34,7 @@ class Table:
 def paper_tables(results: Results, plan: Plan, task: Task) -> list[Table]:
     """Return Tables 1 to 3 and 6, Figure 2's numbers and the controls of one task."""
     made = []
-    for metric in task.metrics:
+    for metric in metrics_of(plan, task):
         for key, title, part, languages in (
             ("table-1", "Table 1: labelled data in one language", "one", plan.targets),
             ("table-2", "Table 2: labelled data in several languages", "many", plan.targets),
@@ -43,11 +43,17 @@ def paper_tables(results: Results, plan: Plan, task: Task) -> list[Table]:
             ("controls", "Controls that the paper lacks", "controls", plan.targets),
         ):
             keys = _keys(results, task.name, languages, part)
-            if keys:
-                named = f"{key}-{task.name}-{metric}"
-                heading = f"{title} ({task.name}, {_metric(metric)})"
-                made.append(_table(results, task, metric, named, heading, keys, languages))
+            named = f"{key}-{task.name}-{metric}"
+            heading = f"{title} ({task.name}, {_metric(metric)})"
+            table = _table(results, task, metric, named, heading, keys, languages)
+            if table.rows:
+                made.append(table)
     return made
+
+
+def metrics_of(plan: Plan, task: Task) -> tuple[str, ...]:
+    """Return all metrics that are measured of a task, those of some rows alone last."""
+    return tuple(dict.fromkeys((*task.metrics, *plan.generation.metrics)))
 
 
 def _keys(results: Results, task: str, languages: Sequence[str], part: str) -> dict[str, Row]:
@@ -79,6 +85,8 @@ def _table(
     rows, numbers = [], []
     for name, row in keys.items():
         figures = {one: results.figure(task.name, one, name, metric) for one in languages}
+        if not any(figures.values()):
+            continue
         cells = [_cell(figure) for figure in figures.values()]
         average = results.average(task.name, languages, name, metric)
         moved = None

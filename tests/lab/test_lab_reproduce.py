@@ -62,6 +62,11 @@ examples = 3
 
 [test]
 examples = 4
+
+[generate]
+metrics = ["language"]
+rows = ["baseline", "steer"]
+examples = 2
 """
 
 
@@ -169,6 +174,9 @@ def test_the_report_has_all_rows_and_controls(bench: Bench, tmp_path: Path) -> N
             assert (figure["difference"] is None) == (
                 row["against"] is None or row["row"] == "baseline"
             )
+    shares = tables["controls-echo-language"]["rows"]
+    assert [row["row"] for row in shares] == ["baseline", "steer"]
+    assert shares[1]["languages"]["es"]["examples"] == 2
     assert {row["row"] for row in tables["comparisons-echo-bpb"]["rows"]} >= {"steer", "oracle"}
     selected = tables["table-5"]["rows"][0]
     assert sorted(selected["related"]) == ["en", "fr"]
@@ -349,7 +357,7 @@ def whole_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("whole")
     every = f"parts = {json.dumps(list(PARTS))}\nindependent_seeds = [1]\n"
     text = PLAN.replace('parts = ["one", "many", "controls"]\n', every)
-    text = text.replace('["en", "fr"]', '["en", "fr", "ja"]').replace("[1]", "[1, 2]", 1)
+    text = text.replace('["en", "fr"]', '["en", "fr", "ja"]').replace("seeds = [1]", "seeds = [1, 2]", 1)
     return read_plan(write_plan(folder, text))
 
 
