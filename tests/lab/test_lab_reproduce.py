@@ -357,7 +357,8 @@ def whole_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("whole")
     every = f"parts = {json.dumps(list(PARTS))}\nindependent_seeds = [1]\n"
     text = PLAN.replace('parts = ["one", "many", "controls"]\n', every)
-    text = text.replace('["en", "fr"]', '["en", "fr", "ja"]').replace("seeds = [1]", "seeds = [1, 2]", 1)
+    text = text.replace('["en", "fr"]', '["en", "fr", "ja"]')
+    text = text.replace("seeds = [1]", "seeds = [1, 2]", 1)
     return read_plan(write_plan(folder, text))
 
 
