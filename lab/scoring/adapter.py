@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...dsl.errors import ParseError
 from ...dsl.meaning.catalogue import find_reference
+from ...dsl.meaning.plan import AdapterKey
 from ...dsl.meaning.reference import parse_reference
+from ...dsl.tensors.configuration import config_digest
 from ...hub.composition import Compiled, Request, compile_request, refuse_damaged
 from ...hub.errors import IntegrityError
 from ...hub.series import compile_series, tensors_of
@@ -121,14 +123,27 @@ def _adapters(
 def _adapter(
     hub: AdapterHub, compiled: Compiled, label: str, tensors: Mapping[str, Tensor]
 ) -> Adapter:
-    plan, blueprint = compiled.evaluation.plan, compiled.blueprint
     return Adapter(
         label=label,
-        config=blueprint.config,
+        config=compiled.blueprint.config,
         tensors=tensors,
-        record=hub.catalog.composed(plan.digest, blueprint.dtype),
+        record=_same_content(hub, compiled),
         sources=tuple(compiled.parents.values()),
     )
+
+
+def _same_content(hub: AdapterHub, compiled: Compiled) -> VersionRecord | None:
+    """The version with just this content: composed of the same, or the one that it comes to."""
+    plan, blueprint = compiled.evaluation.plan, compiled.blueprint
+    only = next(iter(compiled.parents.values()))
+    if (
+        [(term.coefficient, term.adapter, term.filters) for term in plan.terms]
+        == [(1, AdapterKey(only.digest, only.config_digest), ())]
+        and blueprint.dtype == only.dtype
+        and config_digest(blueprint.config) == only.config_digest
+    ):
+        return only
+    return hub.catalog.composed(plan.digest, blueprint.dtype)
 
 
 def named(hub: AdapterHub, text: str) -> VersionRecord | None:

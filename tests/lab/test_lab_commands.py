@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from isogloss.lab.data.source import shipped
 from isogloss.lab.tiny import byte_tokenizer
+from transformers import LlamaForCausalLM
 
 SHORT = ("--max-length", "300", "--max-target-length", "8", "--resamples", "100", "--limit", "4")
 EXPRESSION = "l*task[en] + (1 - l)*(lm[pt] - lm[en])"
@@ -59,6 +60,19 @@ def test_an_expression_is_scored_and_said_not_to_be_kept(run: Any) -> None:
     assert "not kept: no version in the catalogue has this content" in found.stderr
     same = run("evaluate", "-lm[en] + task[en]", "--metric", "bpb", "--json")
     assert json.loads(same.stdout)["recorded"] is None
+
+
+def test_tuning_loads_the_base_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    original = LlamaForCausalLM.from_pretrained.__func__
+
+    def counted(cls: Any, *arguments: Any, **options: Any) -> Any:
+        loaded.append(arguments)
+        return original(cls, *arguments, **options)
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", classmethod(counted))
+    run("tune", EXPRESSION, "--over", "l=0:1:0.5", "--split", "dev", "--name", "best")
+    assert len(loaded) == 1
 
 
 def test_tuning_is_printed_drawn_kept_and_flagged(run: Any, invoke: Any, tmp_path: Path) -> None:

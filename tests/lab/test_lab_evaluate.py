@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from isogloss.hub import AdapterHub
 from isogloss.lab import DataError, OtherBaseError, SettingsError
 from isogloss.lab.data.records import read_pairs
@@ -15,10 +16,13 @@ from isogloss.lab.data.source import shipped
 from isogloss.lab.evaluate import evaluate, record, write_predictions
 from isogloss.lab.models.base import Base, load_base
 from isogloss.lab.scoring.dataset import describe_dataset
+from isogloss.lab.scoring.grid import parse_axis
 from isogloss.lab.scoring.scorer import Scorer
 from isogloss.lab.scoring.session import Session
 from isogloss.lab.scoring.settings import ScoringSettings
-from peft import PeftModel
+from isogloss.lab.tiny import byte_tokenizer, tiny_t5
+from isogloss.lab.tune import tune
+from peft import LoraConfig, PeftModel, get_peft_model
 
 EXPRESSION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
 METRICS = ("rouge2", "rougeL-spm", "f1", "em", "bpb", "language")
@@ -129,15 +133,116 @@ def test_what_has_no_version_is_not_recorded_and_what_has_one_is(
     dataset = describe_dataset(shipped("es"))
     with AdapterHub.open(vectors.home) as hub:
 
-        def recorded() -> list[Any]:
+        def recorded(expression: str) -> list[Any]:
             found = evaluate(
-                hub, EXPRESSION, base, pairs, metrics=("bpb",), language="es", settings=settings
+                hub, expression, base, pairs, metrics=("bpb",), language="es", settings=settings
             )
             return record(hub, found, dataset)
 
-        assert recorded() == []
+        assert recorded(EXPRESSION) == []
         hub.compose(EXPRESSION, name="xlsum-pt")
-        assert recorded() == hub.catalog.evaluations.of("xlsum-pt", 1) != []
+        assert recorded(EXPRESSION) == hub.catalog.evaluations.of("xlsum-pt", 1) != []
+        assert recorded("task[en]") == hub.catalog.evaluations.of("xlsum-en", 1) != []
+        assert recorded("0.5*task[en]") == recorded('only(task[en], modules="q_proj")') == []
+
+
+def test_prompt_and_lengths_are_those_of_the_task_vectors_training(
+    vectors: Any, base: Base, pairs: list[Any]
+) -> None:
+    trained = {"prompt": "Sum up: {source}\n", "max_length": 120, "max_target_length": 9}
+    with AdapterHub.open(vectors.home) as hub:
+        folder = vectors.home.parent / "again"
+        hub.compose("task[en]", output=folder)
+        (folder / "isogloss.lock.json").unlink()
+        data = [{"source": "es.jsonl", "fingerprint": describe_dataset(shipped("es")).fingerprint}]
+        hub.add(
+            folder,
+            kind="task",
+            task="xlsum",
+            language="es",
+            name="trained",
+            base=str(vectors.base),
+            training={"settings": trained, "data": data},
+        )
+        hub.compose('"trained" + 0.5*lm[pt]', name="mixed")
+
+        def settings_of(adapter: str, **said: Any) -> dict[str, Any]:
+            found = evaluate(
+                hub,
+                adapter,
+                base,
+                pairs,
+                metrics=("bpb",),
+                language="es",
+                settings=said,
+                dataset=describe_dataset(shipped("es")),
+            )
+            assert found.warnings == ("trained@v1 was trained on these data",)
+            kept = dict(found.metrics["bpb"].settings)
+            del kept["bootstrap"]
+            return kept
+
+        for adapter in ("trained", '0.5*"trained" + lm[en]', "mixed"):
+            assert settings_of(adapter) == trained
+        told = settings_of("mixed", prompt="{source}", max_target_length=20)
+        assert told == {"prompt": "{source}", "max_length": 120, "max_target_length": 20}
+
+
+def test_an_encoder_decoder_is_evaluated_and_tuned(
+    pairs: list[Any], settings: ScoringSettings, tmp_path: Path
+) -> None:
+    tiny_t5().save_pretrained(tmp_path / "t5")
+    byte_tokenizer().save_pretrained(tmp_path / "t5")
+    config = LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=["q", "v"])
+    with AdapterHub.init(tmp_path / "home") as hub:
+        for seed, name in enumerate(("task-en", "lm-pt")):
+            torch.manual_seed(0)
+            model = get_peft_model(tiny_t5(), config)
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                for key, parameter in model.named_parameters():
+                    if "lora_B" in key:
+                        parameter += torch.randn_like(parameter)
+            model.save_pretrained(tmp_path / name, save_embedding_layers=False)
+            kind, _, language = name.partition("-")
+            facts = {"task": "xlsum"} if kind == "task" else {}
+            hub.add(
+                tmp_path / name, kind=kind, language=language, base=str(tmp_path / "t5"), **facts
+            )
+        base = load_base(tmp_path / "t5", device="cpu")
+        assert base.encoder_decoder
+        tuned = tune(
+            hub,
+            "l*task[en] + (1 - l)*lm[pt]",
+            base,
+            pairs,
+            over=[parse_axis("l=0.5,1")],
+            language="es",
+            dataset=describe_dataset(shipped("es")),
+            settings=settings,
+        )
+        found = evaluate(
+            hub,
+            "0.5*task[en] + 0.5*lm[pt]",
+            base,
+            pairs,
+            metrics=("bpb", "f1"),
+            language="es",
+            settings=settings,
+        )
+        hub.compose("0.5*task[en] + 0.5*lm[pt]", output=tmp_path / "composed")
+    loaded = PeftModel.from_pretrained(tiny_t5(), tmp_path / "composed")
+    written = replace(base, model=loaded.get_base_model())
+    scorer = Scorer(
+        Session(written), pairs, metrics=("bpb", "f1"), language="es", settings=settings
+    )
+    expected = scorer.score(None)
+    assert found.scored.outputs == expected.outputs
+    assert found.scored.measurements["bpb"].numerators == pytest.approx(
+        expected.measurements["bpb"].numerators
+    )
+    assert tuned.points[0].measurement == found.scored.measurements["bpb"]
+    assert tuned.points[1].measurement != tuned.points[0].measurement
 
 
 def test_predictions_hold_every_number(

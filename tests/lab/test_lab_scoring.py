@@ -144,6 +144,12 @@ def test_out_of_memory_says_what_to_lower(rows: int, error: Exception, advice: s
     assert advice in str(caught.value)
 
 
+def test_the_cpus_own_failure_is_known() -> None:
+    said = "out of memory in a batch of 2 x 9 tokens"
+    with pytest.raises(ScoringError, match=said), explain_out_of_memory(2, 9, 2048):
+        torch.empty(1 << 50)
+
+
 def test_other_failures_are_not_taken_for_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shapes"), explain_out_of_memory(1, 1, 1):
         raise RuntimeError("shapes do not fit")
