@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -33,6 +34,7 @@ _access_log = logging.getLogger("isogloss.access")
 
 _DRAINED_BYTES = 1 << 20
 _WAITING = 32
+_SWEEP_SECONDS = 3600.0
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -75,13 +77,23 @@ class Application:
             _note(request, exchange)
 
     async def _live(self, receive: Receive, send: Send) -> None:
+        sweeping = asyncio.create_task(self._sweep())
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
+                sweeping.cancel()
                 await anyio.to_thread.run_sync(self.site.close)
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await anyio.to_thread.run_sync(self.site.sweep)
+            except OSError as error:
+                _log.warning("what is left over was not removed: %s", error)
+            await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _answer(self, request: Request, exchange: _Exchange) -> Response:
         try:

@@ -37,8 +37,11 @@ class Site:
         self.uploads = hub.home.path / "uploads"
         self.xorbs = hub.home.path / "xorbs"
         self.composer = Composer(hub, settings.limits, settings.recipes)
+
+    def sweep(self) -> None:
+        """Remove what was begun and never ended, and what no client remembers having sent."""
         remove_abandoned(self.uploads)
-        remove_abandoned(hub.home.path, f"{COMPOSING}*")
+        remove_abandoned(self.hub.home.path, f"{COMPOSING}*")
         remove_old(self.xorbs)
 
     def close(self) -> None:
