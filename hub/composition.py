@@ -227,7 +227,8 @@ def explain(
             replace(compiled, blueprint=blueprint, workings=workings), renewals, downloads, None
         )
     with made(blobs, compiled) as ready:
-        blueprint = with_risks(ready.blueprint, ready.evaluation.plan, ready.parents)
+        plan, makings = ready.evaluation.plan, compiled.blueprint.makings
+        blueprint = with_risks(ready.blueprint, plan, ready.parents, makings)
         divergence = distance_from_exact(blueprint)
         return _explanation(replace(ready, blueprint=blueprint), renewals, downloads, divergence)
 

@@ -107,8 +107,9 @@ def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Re
     if known is None:
         refuse_damaged_parents(blobs, compiled)
     with made(blobs, compiled) as ready:
-        plan, parents = ready.evaluation.plan, ready.parents
-        ready = replace(ready, blueprint=with_risks(ready.blueprint, plan, parents))
+        plan, makings = ready.evaluation.plan, compiled.blueprint.makings
+        blueprint = with_risks(ready.blueprint, plan, ready.parents, makings)
+        ready = replace(ready, blueprint=blueprint)
         if result.output is None:
             return _kept(catalog, blobs, ready, result, known, None)
         with new_folder(result.output) as folder:

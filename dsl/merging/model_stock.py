@@ -37,7 +37,8 @@ def model_stock(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 def ratio(tensors: Sequence[torch.Tensor]) -> float:
     """How much of the average stays, from 0 to 1."""
     count = len(tensors)
-    norms, products = [], {}
+    norms: list[float] = []
+    products: dict[tuple[int, int], float] = {}
     for i in range(count):
         first = tensors[i]
         norms.append(math.sqrt(inner(first, first)))

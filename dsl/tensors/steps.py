@@ -13,8 +13,9 @@ from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..algebra.interface import FactorSum
 from ..functions import FUNCTION_BY_NAME
-from ..meaning.plan import Atom, Derived, Plan
+from ..meaning.plan import AdapterKey, Atom, Derived, Plan
 from ..merging import Place
 from .blueprint import DTYPES, Adapter, Operand
 from .tensorfile import header_bytes, parse_header
@@ -49,6 +50,21 @@ class Report:
         return float((lost / whole) ** 0.5) if whole else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Meetings:
+    """Where factors of catalogued adapters meet, which only means something around a common start.
+
+    Attributes:
+        keys: the adapters.
+        paths: their files.
+        sums: the modules, with the adapters that meet there by their numbers.
+    """
+
+    keys: tuple[AdapterKey, ...] = ()
+    paths: tuple[Path, ...] = ()
+    sums: tuple[FactorSum, ...] = ()
+
+
 class Step(Protocol):
     """One function to be carried out.
 
@@ -77,6 +93,10 @@ class Step(Protocol):
     def tolerance(self) -> float | None: ...  # noqa: D102
     @property
     def is_dense(self) -> bool: ...  # noqa: D102
+
+    def meetings(self) -> Meetings:
+        """Where factors of catalogued adapters meet in it."""
+        ...
 
     def carry_out(self, path: Path) -> tuple[Mapping[str, Any], Report | None]:
         """Write the adapter's weights.

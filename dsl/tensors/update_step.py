@@ -31,7 +31,7 @@ from .carried import Carried, carried
 from .gate import admit_updates
 from .merged_updates import merged_update
 from .sources import Sources
-from .steps import ModuleError, Report, foreseen_adapter, place_of, tokenizer_of
+from .steps import Meetings, ModuleError, Report, foreseen_adapter, place_of, tokenizer_of
 from .tensorfile import header_bytes
 from .value_step import READING_BYTES, composed_values, header_of, require_finite
 from .values import read_values
@@ -175,6 +175,10 @@ class UpdateStep:
         return _config(self.function, parts, ranks, self.carried), Report(
             self.derived, tuple(errors)
         )
+
+    def meetings(self) -> Meetings:
+        """None: updates are the same whatever factors they have."""
+        return Meetings()
 
     def _updates(self, module: str, sources: Sources) -> list[Update]:
         """The update of each operand; without terms where it does not change the module."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import torch
 
-from ..algebra.interface import ComposedTensor, Operand, Summand
+from ..algebra.interface import ComposedTensor, FactorPair, FactorSum, Operand, Summand
 from ..errors import IncompatibleError, WeightsError, quoted
 from ..functions import FUNCTION_BY_NAME
 from ..meaning.plan import AdapterKey, Atom, Derived, Plan, Term
@@ -24,7 +24,7 @@ from ..merging import MERGES, Merge
 from .blueprint import Adapter, Blueprint, assemble
 from .execute import execute
 from .gate import admit
-from .steps import Report, foreseen_adapter, place_of, tokenizer_of
+from .steps import Meetings, Report, foreseen_adapter, place_of, tokenizer_of
 from .tensorfile import Header, header_bytes, parse_header
 
 _REPLACING_TYPES: Final = frozenset({"LN_TUNING", "TRAINABLE_TOKENS"})
@@ -127,6 +127,24 @@ class ValueStep:
                     require_finite(result, job.name, self.adapter.operand)
                     file.write(result.contiguous().numpy().data)
         return self.adapter.operand.config, None
+
+    def meetings(self) -> Meetings:
+        """Where factors of catalogued adapters meet in it."""
+        known: dict[AdapterKey, Path] = {}
+        pairs: dict[str, dict[int, FactorPair]] = {}
+        for plan, part in zip(self.derived.operands, self.parts, strict=True):
+            for mixed in part.sums:
+                for pair in mixed.pairs if isinstance(mixed, FactorSum) else ():
+                    atom = plan.atoms[pair.source]
+                    if isinstance(atom, AdapterKey):
+                        known.setdefault(atom, part.sources[pair.source])
+                        number = list(known).index(atom)
+                        moved = FactorPair(number, pair.a, pair.b, pair.scaling, pair.groups)
+                        pairs.setdefault(mixed.module, {})[number] = moved
+        sums = tuple(
+            FactorSum(module, tuple(found.values()), (), (), ()) for module, found in pairs.items()
+        )
+        return Meetings(tuple(known), tuple(known.values()), sums)
 
     def _batches(self) -> Iterator[list[_Job]]:
         """Tensors that are read together: many small ones, or one large one."""

@@ -152,10 +152,19 @@ def _composition(facts: CardFacts, lock: Lock) -> list[str]:
         "| ---: | --- | --- | --- | --- |\n" + "\n".join(_term_rows(facts, lock)),
         semantics + (f" {facts.distance}" if facts.distance else ""),
     ]
+    if lock.errors:
+        parts += ["Lowering ranks lost, relative to the norm of the updates:", _losses(lock)]
     if facts.license is None:
         licenses = sorted({adapter.license or "unknown" for adapter in lock.adapters})
         parts.append(f"Licences of the parents: {', '.join(code(one) for one in licenses)}.")
     return parts
+
+
+def _losses(lock: Lock) -> str:
+    rows = "\n".join(
+        f"| {code(str(one['call']))} | {float(one['relative']):.4f} |" for one in lock.errors
+    )
+    return f"| by | lost |\n| --- | ---: |\n{rows}"
 
 
 def _term_rows(facts: CardFacts, lock: Lock) -> list[str]:
@@ -232,7 +241,17 @@ def _rebuilding(facts: CardFacts, lock: Lock) -> str:
     return (
         f"`{LOCK_NAME}` names every parent by its content. This fetches the parents that are "
         f"published, makes the adapter again, and compares:\n\n{fenced(steps, 'sh')}\n\n"
-        f"The weights must come out with sha256 `{lock.result.weights}`."
+        + _promise(lock)
+    )
+
+
+def _promise(lock: Lock) -> str:
+    if lock.tolerance is None:
+        return f"The weights must come out with sha256 `{lock.result.weights}`."
+    return (
+        f"The weights here have sha256 `{lock.result.weights}`. Decompositions and angles are "
+        "rounded differently on different machines: made again, each update must come out within "
+        f"{lock.tolerance:g} of its norm."
     )
 
 

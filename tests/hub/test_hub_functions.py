@@ -277,3 +277,25 @@ def test_mistakes_are_shown_in_their_place(stocked: AdapterHub, text: str, messa
     with pytest.raises(CheckError, match=message) as caught:
         stocked.explain(text)
     assert "^" in str(caught.value)
+
+
+def test_functions_of_factors_warn_where_there_is_no_common_start(stocked: AdapterHub) -> None:
+    within, around = stocked.explain(TIES).warnings
+    assert "ties(0.3*lm-pt@v1, 0.7*xlsum-en@v1, density=0.5) is only right around" in within
+    assert "exact(...) works on the updates themselves" in within
+    assert "elementwise sums are only right around" in around
+    assert stocked.compose(TIES, name="merged").warnings == (within, around)
+    assert not stocked.explain("trim(task[en], density=0.5)").warnings
+
+
+def test_the_card_says_what_was_lost_and_what_is_promised(
+    stocked: AdapterHub, tmp_path: Path
+) -> None:
+    stocked.compose(TRUNCATED, output=tmp_path / "near")
+    card = (tmp_path / "near" / "README.md").read_text()
+    (working,) = stocked.explain(TRUNCATED).workings
+    assert f"| `{working.call}` | {working.error:.4f} |" in card
+    assert "made again, each update must come out within 0.001 of its norm" in card
+    assert "within `truncate(..., rank=2)`" in card
+    stocked.compose(TIES, output=tmp_path / "bits")
+    assert "must come out with sha256" in (tmp_path / "bits" / "README.md").read_text()
