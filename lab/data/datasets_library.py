@@ -116,7 +116,7 @@ def _files(dataset: DatasetName) -> list[str]:
 
 def _place(dataset: DatasetName) -> str:
     local = Path(dataset.name).expanduser()
-    return str(local) if local.exists() else dataset.name
+    return str(local.resolve()) if local.exists() else dataset.name
 
 
 def _library() -> Any:

@@ -29,7 +29,8 @@ from peft import (
 )
 
 
-@pytest.fixture(autouse=True)
+# Of a module, so that what its fixtures train has one thread too.
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
