@@ -67,6 +67,16 @@ class Call:
         """
         return json_object(self.body or b"{}", "the request's body")
 
+    @property
+    def expanded(self) -> list[str]:
+        """The only fields of a description that the query asks for; none where it wants all."""
+        query = self.request.query_params
+        return [*query.getlist("expand"), *query.getlist("expand[]")]
+
+    def wants(self, field: str) -> bool:
+        """Whether the query asks for a field of a description."""
+        return not self.expanded or field in ("_id", "id") or field in self.expanded
+
     def flag(self, name: str) -> bool:
         """Whether the query says yes to `name`."""
         return self.request.query_params.get(name, "").lower() in ("1", "true")

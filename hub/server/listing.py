@@ -82,13 +82,8 @@ def _name(source: Source) -> str:
 
 
 def _trimmed(call: Call, item: dict[str, Any]) -> dict[str, Any]:
-    query = call.request.query_params
-    wanted = [*query.getlist("expand"), *query.getlist("expand[]")]
-    if wanted:
-        return {name: value for name, value in item.items() if name in {"_id", "id", *wanted}}
-    dropped = set()
-    if not call.flag("full"):
-        dropped |= {"siblings", "usedStorage"}
-    if not call.flag("cardData"):
-        dropped.add("cardData")
-    return {name: value for name, value in item.items() if name not in dropped}
+    dropped: set[str] = set()
+    if not call.expanded:
+        dropped |= set() if call.flag("full") else {"siblings", "usedStorage"}
+        dropped |= set() if call.flag("cardData") else {"cardData"}
+    return {name: value for name, value in item.items() if call.wants(name) and name not in dropped}

@@ -57,11 +57,7 @@ def model_info(call: Call) -> Response:
     """What a repository is at a revision."""
     edition = call.source.edition(call.values.get("revision", MAIN))
     found = describe(call.site, call.source, edition, blobs=call.flag("blobs"))
-    query = call.request.query_params
-    wanted = [*query.getlist("expand"), *query.getlist("expand[]")]
-    if wanted:
-        found = {name: value for name, value in found.items() if name in {"_id", "id", *wanted}}
-    return answer(found)
+    return answer({name: value for name, value in found.items() if call.wants(name)})
 
 
 def refs(call: Call) -> Response:

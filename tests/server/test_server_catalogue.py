@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from isogloss.hub import AdapterHub
+from isogloss.store import NewVersion, awaited_digest
 
 WriteLora = Callable[..., Path]
 CARD = """---
@@ -156,3 +161,24 @@ def test_private_and_incomplete_pushes_are_not_catalogued(
     push(api, "acme/broken", broken)
     assert hub.find() == []
     assert api.repo_exists("acme/broken")
+
+
+def test_what_was_only_imported_is_not_offered(api: HfApi, hub: AdapterHub) -> None:
+    source, commit = "https://hub.example/acme/far", "1" * 40
+    far = NewVersion(
+        name="acme/far",
+        kind="lm",
+        languages=("yo",),
+        peft_type="LORA",
+        config={"peft_type": "LORA", "base_model_name_or_path": "acme/tiny"},
+        source=source,
+        source_revision=commit,
+        digest=awaited_digest(source, commit),
+        config_digest="c" * 64,
+        size_bytes=0,
+        here=False,
+    )
+    hub.catalog.add(far)
+    assert list(api.list_models()) == []
+    with pytest.raises(RepositoryNotFoundError):
+        api.model_info("acme/far")

@@ -204,6 +204,35 @@ def test_who_waits_for_a_composition_waits_alone(
         assert {one.result().status for one in waiting} == {200}
 
 
+def test_time_and_work_are_limited(
+    stocked: AdapterHub,
+    serve: Callable[..., str],
+    ask: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = serve(compose={"tiny": "acme/tiny"}, limits=Limits(composing=1, compose_seconds=0.05))
+    go_on = threading.Event()
+    compose = result.carry_out
+
+    def slow(*arguments: Any) -> Any:
+        go_on.wait(60)
+        return compose(*arguments)
+
+    monkeypatch.setattr(result, "carry_out", slow)
+    path = "/api/models/compose/tiny/revision/{}*lm%5Bpt%5D"
+    try:
+        replies = [ask(url, "GET", path.format(number)) for number in range(2, 20)]
+    finally:
+        go_on.set()
+    assert {reply.status for reply in replies} == {503}
+    said = [reply.json()["error"].partition(":")[0] for reply in replies]
+    assert said[:16] == ["the composition takes longer than a request may wait"] * 16
+    assert said[16:] == ["too many compositions are asked for"] * 2
+    assert {reply.headers["Retry-After"] for reply in replies} == {"5", "30"}
+    while ask(url, "GET", path.format(2)).status != 200:
+        pass
+
+
 def test_many_ask_for_one_at_once(
     stocked: AdapterHub, serve: Callable[..., str], ask: Callable[..., Any]
 ) -> None:
