@@ -80,6 +80,11 @@ class Publications:
 
         return self._database.read(work)
 
+    def repositories(self, endpoint: str) -> frozenset[str]:
+        """Return the repositories at an endpoint that anything was published to from here."""
+        query = select(Publication.repo).where(Publication.endpoint == endpoint).distinct()
+        return frozenset(self._database.read(lambda session: session.scalars(query).all()))
+
     def of_content(self, digest: str, config_digest: str) -> list[PublicationRecord]:
         """Return where versions of that content were published, the first place first."""
         versions = select(Version.id).where(

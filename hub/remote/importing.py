@@ -17,7 +17,16 @@ from ..peft_folder import WEIGHTS_NAME
 from ..provenance import Provenance
 from .client import HubClient
 from .names import source_url
-from .offers import MENDABLE, TAKEN, Offer, read_offer, read_version, reason_at_sight
+from .offers import (
+    MENDABLE,
+    NAMELESS,
+    OURS,
+    TAKEN,
+    Offer,
+    read_offer,
+    read_version,
+    reason_at_sight,
+)
 
 _BATCH = 64
 _READERS = 8
@@ -102,9 +111,15 @@ def import_adapters(
     if limit is not None and limit < 1:
         raise SourceError(f"a limit of {limit} catalogues nothing: give 1 or more")
     outcome = Imported(client.endpoint)
+    ours = catalog.publications.repositories(client.endpoint)
     try:
-        for batch in _batches(client, wanted):
-            _take(catalog, client, batch, said, limit, outcome)
+        for batch in _batches(client, wanted, outcome):
+            for offer in batch:
+                if offer.repo in ours:
+                    outcome.listed += 1
+                    outcome.skip(offer.repo, OURS)
+            others = [offer for offer in batch if offer.repo not in ours]
+            _take(catalog, client, others, said, limit, outcome)
             if progress is not None:
                 progress(outcome)
             if outcome.stopped:
@@ -119,7 +134,7 @@ def import_adapters(
     return outcome
 
 
-def _batches(client: HubClient, wanted: Wanted) -> Iterator[Sequence[Offer]]:
+def _batches(client: HubClient, wanted: Wanted, outcome: Imported) -> Iterator[Sequence[Offer]]:
     seen: set[str] = set()
     items = client.listed(wanted.query())
     failure: RemoteError | None = None
@@ -131,7 +146,10 @@ def _batches(client: HubClient, wanted: Wanted) -> Iterator[Sequence[Offer]]:
             while len(batch) < _BATCH:
                 item = next(items)
                 offer = read_offer(item)
-                if offer is not None and offer.repo not in seen:
+                if offer is None:
+                    outcome.listed += 1
+                    outcome.skip(repr(item)[:80], NAMELESS)
+                elif offer.repo not in seen:
                     batch[offer.repo] = offer
         except StopIteration:
             ended = True

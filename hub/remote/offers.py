@@ -32,8 +32,10 @@ from ..provenance import (
 from .client import HubClient
 from .names import is_commit, is_repository, source_url
 
+NAMELESS = "an entry of the list without a name and a commit"
 UNNAMEABLE = "a name that cannot be used here"
 TAKEN = "a name that something else has here"
+OURS = "published from this catalogue, which has it under its own name"
 NO_CONFIG = f"no {CONFIG_NAME}"
 PICKLED = "weights as a pickle alone"
 NO_WEIGHTS = f"no {WEIGHTS_NAME}"

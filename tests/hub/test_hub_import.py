@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from isogloss.dsl.errors import LanguageError, NotFoundError
+from isogloss.dsl.errors import LanguageError, NotFoundError, WeightsError
 from isogloss.hub import (
     AdapterHub,
     IntegrityError,
@@ -21,6 +21,7 @@ from isogloss.hub import (
 from isogloss.hub.remote import importing
 from isogloss.hub.remote.client import HubClient
 from isogloss.hub.remote.importing import Imported
+from isogloss.hub.remote.offers import read_offer
 
 if TYPE_CHECKING:
     from .conftest import Offering
@@ -308,6 +309,14 @@ def test_what_is_outdated_is_told_without_weights(
     assert [one.label for one in other.explain("mean(lm[*])").downloads] == ["ann/more@v1"]
 
 
+def test_what_was_published_from_here_is_not_imported_beside_itself(offered: Offering) -> None:
+    outcome = offered.local.import_adapters(author="acme")
+    assert counts(outcome) == (0, 0, 0, 4)
+    assert [reason.partition(",")[0] for reason in outcome.skipped] == [
+        "published from this catalogue"
+    ]
+
+
 def test_a_name_that_is_in_use_here_is_left_alone(
     offered: Offering, other: AdapterHub, write_lora: WriteLora
 ) -> None:
@@ -317,3 +326,37 @@ def test_a_name_that_is_in_use_here_is_left_alone(
     assert counts(outcome) == (2, 0, 1, 1)
     assert outcome.examples == {"a name that something else has here": ["acme/lm-en"]}
     assert [one.name for one in other.find("here", sort="name")] == ["acme/lm-en", "acme/lm-pt"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        None,
+        [],
+        {"id": "acme/a"},
+        {"id": "acme/a", "sha": "main"},
+        {"id": "../a", "sha": "1" * 40},
+        {"id": 5, "sha": "1" * 40},
+        {"id": "acme/a", "sha": None, "cardData": {}},
+    ],
+)
+def test_what_names_no_repository_is_no_offer(item: object) -> None:
+    assert read_offer(item) is None
+
+
+@pytest.mark.parametrize(
+    "weights", [b"", b"\xff" * 100, (2**40).to_bytes(8, "little") + b"{}", b"\x02" + bytes(7)]
+)
+def test_weights_that_are_none_are_not_looked_at(
+    offered: Offering, other: AdapterHub, write_lora: WriteLora, weights: bytes
+) -> None:
+    name = f"ann/none-{len(weights)}-{weights[:1].hex() or 'empty'}"
+    files = files_of(write_lora("none"), **LM) | {"adapter_model.safetensors": weights}
+    send(offered.client, name, files)
+    other.import_adapters(search=name)
+    with pytest.raises(IntegrityError, match="no safetensors file"):
+        other.explain(f'"{name}"')
+    with pytest.raises((IntegrityError, WeightsError)):
+        other.compose(f'"{name}"')
+    assert not other.show(name).here
+    assert other.fsck().problems == ()
