@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import CheckError, IncompatibleError, UnsupportedError, quoted
 from .interface import Bound, Options, UpdateFunction
 from .ranks import served_rank
-from .results import LOKR, LORA, is_whole
+from .results import LOKR, LORA, whole_from
 
 if TYPE_CHECKING:
     from ..algebra.interface import UpdateLayout
@@ -133,7 +133,10 @@ def _core(options: Options, updates: Sequence[Update], module: str) -> Truncatio
 
 
 def _lokr_rank(options: Options, bounds: Sequence[Bound]) -> int:
-    return int(options["rank"])
+    """That of W2, and no more than PEFT needs to lay it out whole."""
+    (bound,) = bounds
+    _, second = bound.halves or ((1, 1), (bound.rows, bound.columns))
+    return min(int(options["rank"]), whole_from(second))
 
 
 def _lokr_bytes(options: Options, bounds: Sequence[Bound]) -> int:
@@ -146,7 +149,7 @@ def _nearest_lokr(options: Options, updates: Sequence[Update], module: str) -> N
 
     rank = int(options["rank"])
     halves = halves_shapes(updates[0])
-    whole = halves is None or is_whole(halves, rank)
+    whole = halves is None or rank >= whole_from(halves[1])
     return nearest_kronecker(updates[0], rank=None if whole else rank)
 
 

@@ -66,13 +66,13 @@ LORA: Final = ResultForm("LORA", _lora_ranks, _lora_shapes, _lora_tensors, _lora
 """Two factors a module."""
 
 
-def is_whole(halves: tuple[tuple[int, int], tuple[int, int]], rank: int) -> bool:
-    """Whether PEFT lays W2 out as one matrix at a rank, rather than as two factors."""
-    return rank >= max(halves[1]) / 2
+def whole_from(shape: tuple[int, int]) -> int:
+    """The rank from which on PEFT lays W2 of a shape out as one matrix, not as two factors."""
+    return -(-max(shape) // 2)
 
 
 def _lokr_ranks(options: Options, ranks: Mapping[str, int]) -> Mapping[str, int]:
-    return dict.fromkeys(ranks, int(options["rank"]))
+    return dict.fromkeys(ranks, max(ranks.values()))
 
 
 def _lokr_shapes(layout: UpdateLayout, rank: int) -> Shapes:
@@ -80,7 +80,7 @@ def _lokr_shapes(layout: UpdateLayout, rank: int) -> Shapes:
     if halves is None:
         raise ValueError(f"{layout.form} has no halves")
     first, (rows, columns) = halves
-    if is_whole(halves, rank):
+    if rank >= whole_from((rows, columns)):
         return {"lokr_w1": first, "lokr_w2": (rows, columns)}
     return {"lokr_w1": first, "lokr_w2_a": (rows, rank), "lokr_w2_b": (rank, columns)}
 

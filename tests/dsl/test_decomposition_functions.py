@@ -120,7 +120,11 @@ def test_truncated_lokr_is_laid_out_as_peft_would(rank: int) -> None:
     options = {"rank": Fraction(rank)}
     update = kronecker() + kronecker()
     found = function.compute(options, [update], "m")
-    (final,) = function.result.ranks(options, {"m": found.rank}).values()
+    foreseen = function.rank(options, [here.bound + here.bound])
+    assert foreseen == min(rank, 3)
+    ranks = {"m": foreseen, "narrower": 1}
+    assert set(function.result.ranks(options, ranks).values()) == {foreseen}
+    final = foreseen
     tensors = function.result.tensors(here, found, final)
     assert {n: tuple(t.shape) for n, t in tensors.items()} == function.result.shapes(here, final)
     # PEFT: not (r < max(shape[0][1], shape[1][1]) / 2)
