@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ...dsl.errors import NotFoundError
 from ...dsl.relatedness import EmptySelectionError, backend, related
+from ..data.fields import Fields
+from ..data.records import read_pairs, read_texts
 from ..errors import DataError
 from ..scoring.measurement import Measurement
 from ..scoring.metrics import Metric, find_metrics
@@ -16,7 +18,7 @@ from .crew import Alone, Crew, missing_cells, missing_vectors
 from .plan import Plan, Task
 from .results import Outcome, Results, pool
 from .rows import Option, Row, in_domain_rows, rows_of, source_rows
-from .vectors import vectors_of
+from .vectors import fields_of, vectors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,13 @@ def check_data(bench: Bench) -> None:
     """
     plan = bench.plan
     more = plan.task_languages if "in-domain" in plan.parts else ()
+    for language in plan.languages:
+        list(read_texts(plan.data(plan.texts, language), Fields(text=plan.text_field), limit=1))
     for task in plan.tasks:
+        seen = (*plan.task_languages, *(plan.targets if "controls" in plan.parts else ()))
+        for language in seen:
+            source = plan.data(task.train, language)
+            list(read_pairs(source, fields_of(task), language=language, limit=1))
         for language in (*plan.targets, *more):
             find_metrics(task.metrics, language)
             chosen_on = {pair.id for pair in bench.pairs(task, language, "validation", None)}
