@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy
 import torch
 
 from .interface import Merge, Options, Place
@@ -29,11 +30,12 @@ def breadcrumbs(values: torch.Tensor, density: Fraction, gamma: Fraction) -> tor
     >>> breadcrumbs(x, Fraction(2, 5), Fraction(1, 5)).tolist()
     [0.0, -4.0, 3.0, 0.0, 0.0]
     """
-    elements = values.numel()
-    kept = share(density, elements)
-    outliers = min(share(gamma, elements), elements - kept)
-    stays = largest(values, kept + outliers) & ~largest(values, outliers)
-    return values.masked_fill(~stays, 0.0)
+    given = values.numpy()
+    kept = share(density, given.size)
+    outliers = min(share(gamma, given.size), given.size - kept)
+    stays = largest(given, kept + outliers)
+    stays &= ~largest(given, outliers)
+    return torch.from_numpy(numpy.where(stays, given, numpy.float32(0)))
 
 
 def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) -> torch.Tensor:

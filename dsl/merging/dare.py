@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy
 import torch
+from numpy.typing import NDArray
 
 from .interface import Merge, Options, Place
 
@@ -35,26 +36,26 @@ def dare(values: torch.Tensor, density: Fraction, *, seed: int, stream: str) -> 
     >>> dare(torch.ones(8), Fraction(1, 2), seed=0, stream="x").tolist()
     [2.0, 0.0, 2.0, 0.0, 2.0, 2.0, 0.0, 0.0]
     """
-    kept = drawn(values.numel(), density, seed=seed, stream=stream)
+    kept = drawn(values.numel(), density, seed=seed, stream=stream).reshape(values.shape)
+    result = numpy.zeros(tuple(values.shape), dtype=numpy.float32)
     scale = numpy.float32(float(1 / density))
-    return (values * float(scale)).masked_fill_(~kept.view(values.shape), 0.0)
+    return torch.from_numpy(numpy.multiply(values.numpy(), scale, out=result, where=kept))
 
 
-def drawn(count: int, density: Fraction, *, seed: int, stream: str) -> torch.Tensor:
+def drawn(count: int, density: Fraction, *, seed: int, stream: str) -> NDArray[numpy.bool_]:
     """Which of so many values stay: number i does where word i of the stream is small enough.
 
     The words are those of Philox 4x64 (Salmon et al. 2011, Parallel random numbers: as easy as 1,
     2, 3), counted from 0, under a key that is the beginning of the sha256 of seed and stream.
     """
     limit = floor(density * _ALL)
-    kept = torch.ones(count, dtype=torch.bool)
+    kept = numpy.ones(count, dtype=bool)
     if limit >= _ALL:
         return kept
     key = sha256(f"isogloss dare\n{seed}\n{stream}".encode()).digest()[:16]
     words = numpy.random.Philox(key=int.from_bytes(key, "little"))
-    view = kept.numpy()
     for first in range(0, count, _WORDS):
-        part = view[first : first + _WORDS]
+        part = kept[first : first + _WORDS]
         numpy.less(words.random_raw(len(part)), numpy.uint64(limit), out=part)
     return kept
 

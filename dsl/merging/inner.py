@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy
 import torch
 
-_PART: Final = 1 << 18
+_PART: Final = 1 << 16
 
 
 def inner(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -19,12 +20,15 @@ def inner(x: torch.Tensor, y: torch.Tensor) -> float:
         x, y: float32, of one shape.
     """
     total = 0.0
-    for a, b in zip(torch.split(x.flatten(), _PART), torch.split(y.flatten(), _PART), strict=True):
-        products = a.double() * b.double()
+    first, second = x.numpy().reshape(-1), y.numpy().reshape(-1)
+    for start in range(0, len(first), _PART):
+        part = slice(start, start + _PART)
+        products = first[part].astype(numpy.float64)
+        products *= second[part]
         count = len(products)
         while count > 1:
             half = (count + 1) // 2
             products[: count - half] += products[half:count]
             count = half
-        total += float(products[0]) if count else 0.0
+        total += float(products[0])
     return total

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy
 import torch
 
 from .inner import inner
@@ -27,11 +28,11 @@ def model_stock(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     >>> model_stock([torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])]).tolist()
     [0.0, 0.0]
     """
-    share = ratio(tensors) / len(tensors)
-    total = tensors[0] * share
+    share = numpy.float32(ratio(tensors) / len(tensors))
+    total = tensors[0].numpy() * share
     for number in range(1, len(tensors)):
-        total += tensors[number] * share
-    return total
+        total += tensors[number].numpy() * share
+    return torch.from_numpy(total)
 
 
 def ratio(tensors: Sequence[torch.Tensor]) -> float:

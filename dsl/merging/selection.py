@@ -1,12 +1,19 @@
-"""Which values of a tensor are the largest in magnitude: so many, and always the same ones."""
+"""Which values are the largest in magnitude: so many, and always the same ones.
+
+numpy computes this in the thread that asks. torch would spread each of these short operations over
+threads of its own, which takes longer than the operation, and far longer on a busy machine.
+"""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from math import floor
-from typing import Final
+from typing import Final, TypeAlias
 
-import torch
+import numpy
+from numpy.typing import NDArray
+
+Values: TypeAlias = NDArray[numpy.float32]
 
 _PART: Final = 1 << 20
 
@@ -22,39 +29,40 @@ def share(density: Fraction, elements: int) -> int:
     return floor(density * elements)
 
 
-def largest(values: torch.Tensor, count: int) -> torch.Tensor:
+def largest(values: Values, count: int) -> NDArray[numpy.bool_]:
     """Whether each value is among the `count` that are largest in magnitude.
 
     Of values of equal magnitude the first ones are taken, so that the outcome is the same on any
     machine; `torch.topk` leaves that open.
 
     Args:
-        values: float32, of any shape, contiguous.
+        values: of any shape.
         count: from 0 to the number of values.
 
     Returns:
-        A bool tensor of that shape with `count` times True.
+        An array of that shape with `count` times True.
     """
-    elements = values.numel()
+    elements = values.size
     if count >= elements:
-        return torch.ones_like(values, dtype=torch.bool)
+        return numpy.ones(values.shape, dtype=bool)
+    chosen = numpy.zeros(elements, dtype=bool)
     if count <= 0:
-        return torch.zeros_like(values, dtype=torch.bool)
-    flat = values.flatten()
+        return chosen.reshape(values.shape)
+    flat = values.reshape(-1)
     threshold = _threshold(flat, elements - count)
-    chosen = torch.empty(elements, dtype=torch.bool)
     at_threshold = []
     for first in range(0, elements, _PART):
-        sizes = flat[first : first + _PART].abs()
-        torch.gt(sizes, threshold, out=chosen[first : first + _PART])
-        at_threshold.append((sizes == threshold).nonzero().flatten() + first)
-    missing = count - int(chosen.count_nonzero())
-    chosen[torch.cat(at_threshold)[:missing]] = True
-    return chosen.view(values.shape)
+        sizes = numpy.abs(flat[first : first + _PART])
+        numpy.greater(sizes, threshold, out=chosen[first : first + _PART])
+        at_threshold.append(numpy.flatnonzero(sizes == threshold) + first)
+    missing = count - int(numpy.count_nonzero(chosen))
+    chosen[numpy.concatenate(at_threshold)[:missing]] = True
+    return chosen.reshape(values.shape)
 
 
-def _threshold(flat: torch.Tensor, place: int) -> float:
+def _threshold(flat: Values, place: int) -> numpy.float32:
     """The magnitude at a place in the order of magnitudes, from 0."""
-    ordered = flat.abs().numpy()
+    ordered = numpy.abs(flat)
     ordered.partition(place)
-    return float(ordered[place])
+    found: numpy.float32 = ordered[place]
+    return found

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
+import numpy
 import torch
 
 from .inner import inner
@@ -34,7 +35,9 @@ def slerp(x: torch.Tensor, y: torch.Tensor, t: float) -> torch.Tensor:
     [0.7071067690849304, 1.4142135381698608]
     """
     first, second = weights(x, y, t)
-    return (x * first).add_(y * second)
+    result = x.numpy() * numpy.float32(first)
+    result += y.numpy() * numpy.float32(second)
+    return torch.from_numpy(result)
 
 
 def weights(x: torch.Tensor, y: torch.Tensor, t: float) -> tuple[float, float]:

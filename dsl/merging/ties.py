@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy
 import torch
+from numpy.typing import NDArray
 
 from .interface import Merge, Options, Place
-from .trim import trim
+from .selection import Values
+from .trim import trimmed
 
 # mergekit's: where the weights of those that agree cancel out, the sum is not divided.
 _NO_WEIGHT = 1e-8
@@ -43,34 +46,36 @@ def ties(
         weights: one a tensor, for `normalize="weight"` alone.
     """
     plus = _elected(tensors, density, majority_sign_method)
-    total = torch.zeros(plus.shape, dtype=torch.float32)
-    divisor = torch.zeros(plus.shape, dtype=torch.float32)
+    total = numpy.zeros(plus.shape, dtype=numpy.float32)
+    divisor = numpy.zeros(plus.shape, dtype=numpy.float32)
     # Tensors are asked for by number and not kept: each may be as large as all that is to be held.
     for number in range(len(tensors)):
-        kept = trim(tensors[number], density)
-        differs = torch.where(plus, kept <= 0, kept >= 0)
-        total += kept.masked_fill_(differs, 0.0)
+        kept = trimmed(tensors[number].numpy(), density)
+        agrees = numpy.where(plus, kept > 0, kept < 0)
+        numpy.add(total, kept, out=total, where=agrees)
         del kept
         if normalize != "none":
             weight = float(weights[number]) if normalize == "weight" else 1.0
-            divisor.add_(differs.logical_not_(), alpha=weight)
-    if normalize == "none":
-        return total
-    divisor.masked_fill_(divisor.abs() < _NO_WEIGHT, 1.0)
-    return total.div_(divisor)
+            numpy.add(divisor, numpy.float32(weight), out=divisor, where=agrees)
+    if normalize != "none":
+        numpy.divide(total, divisor, out=total, where=numpy.abs(divisor) >= _NO_WEIGHT)
+    return torch.from_numpy(total)
 
 
-def _elected(tensors: Sequence[torch.Tensor], density: Fraction, method: str) -> torch.Tensor:
+def _elected(
+    tensors: Sequence[torch.Tensor], density: Fraction, method: str
+) -> NDArray[numpy.bool_]:
     """Where the elected sign is plus."""
     votes = _vote(tensors[0], density, method)
     for number in range(1, len(tensors)):
         votes += _vote(tensors[number], density, method)
-    return votes >= 0
+    plus: NDArray[numpy.bool_] = votes >= 0
+    return plus
 
 
-def _vote(values: torch.Tensor, density: Fraction, method: str) -> torch.Tensor:
-    kept = trim(values, density)
-    return kept.sign_() if method == "frequency" else kept
+def _vote(values: torch.Tensor, density: Fraction, method: str) -> Values:
+    kept = trimmed(values.numpy(), density)
+    return numpy.sign(kept, out=kept) if method == "frequency" else kept
 
 
 def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) -> torch.Tensor:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy
 import torch
 
 from .interface import Merge, Options, Place
-from .selection import largest, share
+from .selection import Values, largest, share
 
 
 def trim(values: torch.Tensor, density: Fraction) -> torch.Tensor:
@@ -25,8 +26,13 @@ def trim(values: torch.Tensor, density: Fraction) -> torch.Tensor:
     >>> trim(torch.tensor([1.0, -3.0, 2.0, 0.5]), Fraction(1, 2)).tolist()
     [0.0, -3.0, 2.0, 0.0]
     """
-    kept = largest(values, share(density, values.numel()))
-    return values.masked_fill(~kept, 0.0)
+    return torch.from_numpy(trimmed(values.numpy(), density))
+
+
+def trimmed(values: Values, density: Fraction) -> Values:
+    """The same of an array."""
+    kept = largest(values, share(density, values.size))
+    return numpy.where(kept, values, numpy.float32(0))
 
 
 def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) -> torch.Tensor:

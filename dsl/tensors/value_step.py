@@ -14,6 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+import numpy
 import torch
 
 from ..algebra.interface import ComposedTensor, FactorPair, FactorSum, Operand, Summand
@@ -123,7 +124,8 @@ class ValueStep:
                         result = self._shared(job.name, [one[job.name] for one in values])
                     else:
                         tensors = [_change(job, one, n) for n, one in enumerate(values)]
-                        result = merge.compute(tensors, options, place).add_(job.origin)
+                        result = merge.compute(tensors, options, place)
+                        result = result + job.origin if job.origin else result
                     require_finite(result, job.name, self.adapter.operand)
                     file.write(result.contiguous().numpy().data)
         return self.adapter.operand.config, None
@@ -292,7 +294,7 @@ def require_finite(values: torch.Tensor, name: str, operand: Operand) -> None:
     Raises:
         WeightsError: naming what would hold it.
     """
-    if not bool(torch.isfinite(values).all()):
+    if not bool(numpy.isfinite(values.numpy()).all()):
         raise WeightsError(
             f"{operand.quoted} would hold a NaN or an infinity in tensor {quoted(name, 120)}",
             hint="a source is damaged, or values are too large",
