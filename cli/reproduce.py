@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -108,12 +109,13 @@ def reproduce(
 
 
 def _carry_out(bench: Bench, ray: bool) -> tuple[Results, Done]:
-    from ..lab.reproduction.crew import Alone, Workers
+    from ..lab.reproduction.crew import Alone, Workers, silent
     from ..lab.reproduction.run import reproduce as carry_out
 
+    tell = note if sys.stderr.isatty() else silent
     if not ray:
-        return carry_out(bench, Alone(bench, note))
-    workers = Workers(bench, note)
+        return carry_out(bench, Alone(bench, tell))
+    workers = Workers(bench, tell)
     try:
         return carry_out(bench, workers)
     finally:
