@@ -7,6 +7,7 @@ import textwrap
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from isogloss.hub import AdapterHub, result
 from isogloss.hub.server import Limits, SettingsError
+from isogloss.store import NewVersion, awaited_digest
 
 WriteLora = Callable[..., Path]
 EXPRESSION = "0.6*task[en] + 0.4*(lm[pt] - lm[en])"
@@ -293,3 +295,26 @@ def test_peft_loads_an_expression(
         run_client(url, "-c", program, base, source, revision, str(out))
         found.append(torch.load(out))
     assert torch.equal(*found)
+
+
+def test_nothing_is_fetched_for_who_asks(api: HfApi, stocked: AdapterHub) -> None:
+    source, commit = "https://hub.example/acme/lm-ha", "1" * 40
+    known = stocked.show("lm-pt")
+    fields_of_known = {one.name: getattr(known, one.name) for one in fields(NewVersion)}
+    stocked.catalog.add(
+        NewVersion(
+            **fields_of_known
+            | {
+                "name": "acme/lm-ha",
+                "languages": ("ha",),
+                "source": source,
+                "source_revision": commit,
+                "digest": awaited_digest(source, commit),
+                "size_bytes": 0,
+                "here": False,
+            }
+        )
+    )
+    with pytest.raises(RevisionNotFoundError) as raised:
+        api.model_info("compose/tiny", revision="lm[ha]")
+    assert "acme/lm-ha@v1 are not here yet" in str(raised.value.server_message)
