@@ -84,7 +84,7 @@ def export(settings: Settings, /, adapter: str, output: Path, as_json: bool, **g
     print_fields(
         (
             ("size", size(exported.size_bytes)),
-            ("logits", f"{exported.apart:.1e} of the largest one from those of the unmerged model"),
+            ("logits", f"{exported.apart:.1e} of their size from those of the unmerged model"),
             ("embeddings", untied),
         ),
         indent="  ",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PROBES: Final = (4, 24)
 """Rows and tokens of the random input that logits are compared on."""
 TOLERANCES: Final = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-"""How far merged logits may lie from unmerged ones, as a share of the largest logit.
+"""How far merged logits may lie from unmerged ones, relative to their own size.
 
 Merging rounds the sum of weight and update to the base's number format.
 """
@@ -51,8 +51,8 @@ class Exported:
         adapter: what was merged.
         base: into which model.
         size_bytes: of its weights' files.
-        apart: the largest difference of a logit to that of the base with the adapter on it, as a
-            share of the largest logit.
+        apart: the root mean square of the differences between its logits and those of the base
+            with the adapter on it, relative to that of the latter.
         untied: whether input and output embeddings, one matrix in the base, had to become two.
     """
 
@@ -189,10 +189,10 @@ def _check(folder: Path, base: Base, adapter: Adapter, expected: torch.Tensor) -
     dtype = str(base.model.dtype).removeprefix("torch.")
     written = load_base(folder, dtype=dtype, device=str(expected.device))
     found = _logits(written, written.model)
-    apart = float((found - expected).abs().max() / expected.abs().max())
+    apart = float((found - expected).norm() / expected.norm())
     if not apart <= TOLERANCES[written.model.dtype]:
         raise IntegrityError(
-            f"the merged model's logits lie {apart:.1e} of the largest one from those of "
+            f"the merged model's logits lie {apart:.1e} of their size from those of "
             f"{adapter.label} on {base.name}: nothing was written"
         )
     return apart
@@ -200,10 +200,13 @@ def _check(folder: Path, base: Base, adapter: Adapter, expected: torch.Tensor) -
 
 @torch.inference_mode()
 def _logits(base: Base, model: Any) -> torch.Tensor:
-    """Logits of random tokens that are the same each time, (rows, tokens, vocabulary)."""
+    """Logits of random tokens that are the same each time, (rows, tokens, vocabulary).
+
+    Without their mean at each position, which no probability depends on.
+    """
     vocabulary = int(base.model.get_input_embeddings().weight.shape[0])
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, vocabulary, PROBES, generator=generator).to(base.device)
     more = {"decoder_input_ids": tokens} if base.encoder_decoder else {}
     found: torch.Tensor = model(input_ids=tokens, use_cache=False, **more).logits.float()
-    return found
+    return found - found.mean(dim=-1, keepdim=True)

@@ -2,8 +2,10 @@
 
 The identifier chooses among all that it knows. Restricted to the few languages of an experiment it
 would call an output in a third language one of them, and the share of outputs in the target
-language would say too much. It errs on short texts; so the same share of the references, which are
-in the language, is measured beside it and says what would be perfect.
+language would say too much. It errs on short texts: of the one-line descriptions of Debian's
+packages, some 45 characters, it finds 79 of 100 in Spanish, 81 in Danish, 93 in German and 98 in
+French, and all but 1 of 100 of the paragraphs below them. So the same share of the references,
+which are in the language, is measured beside it and says what would be perfect.
 """
 
 from __future__ import annotations
@@ -63,6 +65,19 @@ def label_of(language: str) -> str:
 
 
 @cache
+def is_variety(label: str, of: str) -> bool:
+    """Whether a language that was identified is another, or a variety of it (`wuu` of `zh`).
+
+    Args:
+        label, of: as the identifier calls languages.
+
+    >>> is_variety("arz", "ar"), is_variety("ar", "arz")
+    (True, False)
+    """
+    return label == of or (label != "zxx" and of in _forms(label))
+
+
+@cache
 def _labels() -> dict[str, str]:
     """The identifier's labels by our codes."""
     return {_forms(label)[0]: label for label in _identifier().labels if label != "zxx"}
@@ -74,8 +89,9 @@ def _forms(language: str) -> tuple[str, ...]:
 
     tag = Language.get(normalize(language))
     own = tag.language or language
-    # Of Norwegian's two written forms, corpora call the greater one by the whole's name.
-    return own, tag.prefer_macrolanguage().language or own, *(("no",) if own == "nb" else ())
+    # langcodes leaves the two written forms of Norwegian apart.
+    whole = "no" if own in ("nb", "nn") else tag.prefer_macrolanguage().language
+    return own, whole or own
 
 
 @cache

@@ -16,7 +16,7 @@ from .adapter import BARE, Adapter
 from .answers import exact_match, f1
 from .bits import bits_per_byte
 from .encoding import encode_pairs
-from .identification import Identified, identify, label_of
+from .identification import Identified, identify, is_variety, label_of
 from .measurement import Measurement, mean_of
 from .metrics import Metric, find_metrics
 from .rouge import Rouge, load_tokenizer
@@ -146,7 +146,8 @@ class Scorer:
         )
 
     def _share(self, identified: Sequence[Identified]) -> Measurement:
-        values = [100.0 * (one.language == self._label) for one in identified]
+        label = str(self._label)
+        values = [100.0 * is_variety(one.language, label) for one in identified]
         return mean_of("language", self._ids, values)
 
     @property

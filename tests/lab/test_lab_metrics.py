@@ -15,7 +15,7 @@ from isogloss.lab import ModelError, NoModelError, RemoteModelError, SettingsErr
 from isogloss.lab.data.records import read_pairs
 from isogloss.lab.data.source import shipped
 from isogloss.lab.scoring.answers import exact_match, f1, normalize_answer
-from isogloss.lab.scoring.identification import identify, label_of
+from isogloss.lab.scoring.identification import identify, is_variety, label_of
 from isogloss.lab.scoring.metrics import METRICS, find_metrics
 from isogloss.lab.scoring.rouge import Rouge, load_tokenizer
 from isogloss.lab.tiny import byte_tokenizer
@@ -176,6 +176,13 @@ def test_varieties_count_as_what_the_identifier_knows() -> None:
         label_of("haw")
     with pytest.raises(LanguageError):
         label_of("nonsense")
+
+
+def test_varieties_of_the_target_are_in_it_and_its_neighbours_are_not() -> None:
+    within = [("zh", "zh"), ("wuu", "zh"), ("yue", "zh"), ("arz", "ar"), ("nn", "no")]
+    outside = [("zh", "yue"), ("ar", "arz"), ("no", "da"), ("gl", "pt"), ("zxx", "zh")]
+    assert all(is_variety(*pair) for pair in within)
+    assert not any(is_variety(*pair) for pair in outside)
 
 
 def test_metrics_are_found_by_name_and_language() -> None:
