@@ -30,6 +30,7 @@ from .assessment import distance_in_words, with_risks
 from .cards.card import CardFacts, write_card
 from .cards.licenses import license_of
 from .composition import Compiled, parent_records, refuse_damaged_parents
+from .doubts import changed_languages
 from .errors import OutputError, SourceError
 from .naming import refuse_other_kind
 from .output_folder import new_folder
@@ -173,10 +174,10 @@ def _kept(
     if folder is not None:
         shutil.copyfile(blobs.path(digest), folder / WEIGHTS_NAME)
         _write_beside(catalog, folder, compiled, lock, result)
-    added = catalog.add(
-        _new_version(compiled, lock, result, blobs.path(digest)), stored=blobs.contains
-    )
-    return _composed(
+    new = _new_version(compiled, lock, result, blobs.path(digest))
+    before = catalog.find(("compare", "name", "=", new.name), latest=False)
+    added = catalog.add(new, stored=blobs.contains)
+    composed = _composed(
         compiled,
         lock,
         result,
@@ -184,6 +185,10 @@ def _kept(
         created=added.created,
         computed=known is None,
     )
+    if not added.created:
+        return composed
+    changed = changed_languages(new, [one for one in before if one.withdrawn is None])
+    return replace(composed, warnings=(*composed.warnings, *changed))
 
 
 def config_text(blueprint: Blueprint) -> str:

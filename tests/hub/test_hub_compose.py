@@ -295,3 +295,9 @@ def test_the_card_and_the_configuration_are_good_ones(stocked: AdapterHub, tmp_p
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (2, 4, "LORA")
     assert config["base_model_name_or_path"] == "acme/tiny"
+
+
+def test_a_name_that_changes_its_language_is_said(stocked: AdapterHub) -> None:
+    stocked.compose("exact(lm[pt])", name="mine", result_language="pt")
+    (said,) = stocked.compose("exact(lm[yo])", name="mine", result_language="yo").warnings
+    assert said.startswith("mine@v1 is for pt, this version is for yo")
