@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -169,3 +170,21 @@ def test_the_content_of_repositories_is_examined(catalog: Catalog, tmp_path: Pat
     (problem,) = examine(catalog, blobs).problems
     assert problem.startswith("README.md of acme/a at ")
     assert "missing" in problem
+
+
+def test_two_who_list_the_same_at_once(
+    catalog: Catalog, catalog_url: str, make_version: Make
+) -> None:
+    listings = [
+        Listing(f"acme/a{number}", COMMIT, version=awaited(make_version, f"acme/a{number}"))
+        for number in range(8)
+    ]
+
+    def record(turn: int) -> int:
+        with Catalog.open(catalog_url) as opened:
+            rows = opened.listings.record(HUB, listings[:: 1 if turn % 2 else -1])
+        return sum(one.added is not None and one.added.created for one in rows)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(record, range(4))) == 8
+    assert [one.version for one in catalog.find(latest=False)] == [1] * 8
