@@ -135,10 +135,13 @@ def _adapter(
 def _same_content(hub: AdapterHub, compiled: Compiled) -> VersionRecord | None:
     """The version with just this content: composed of the same, or the one that it comes to."""
     plan, blueprint = compiled.evaluation.plan, compiled.blueprint
-    only = next(iter(compiled.parents.values()))
+    (only, *others) = compiled.parents.values()
+    (term, *_) = plan.terms
     if (
-        [(term.coefficient, term.adapter, term.filters) for term in plan.terms]
-        == [(1, AdapterKey(only.digest, only.config_digest), ())]
+        not others
+        and term.coefficient == 1
+        and not term.filters
+        and term.adapter == AdapterKey(only.digest, only.config_digest)
         and blueprint.dtype == only.dtype
         and config_digest(blueprint.config) == only.config_digest
     ):

@@ -13,13 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...dsl.languages import normalize
 from ..errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
+
+_WHOLE: Final = {"ary": "ar", "arz": "ar", "ltg": "lv", "nb": "no", "nn": "no", "sdh": "ku"} | {
+    "uzs": "uz",
+    "wuu": "zh",
+    "yue": "zh",
+}
+"""ISO 639-3's macrolanguages of labels whose wholes are labels too; langcodes knows some others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,7 @@ def _forms(language: str) -> tuple[str, ...]:
 
     tag = Language.get(normalize(language))
     own = tag.language or language
-    # langcodes leaves the two written forms of Norwegian apart.
-    whole = "no" if own in ("nb", "nn") else tag.prefer_macrolanguage().language
+    whole = _WHOLE.get(own) or tag.prefer_macrolanguage().language
     return own, whole or own
 
 
