@@ -36,7 +36,7 @@ def init(settings: Settings) -> None:
     """Make a new, empty catalogue.
 
     It is a folder with a database and the weights beside it; all other commands need it. Where
-    one is already, it is left as it is.
+    one is already, it is left as it is. A database that holds something else is refused.
     """
     from ..hub import AdapterHub
 
