@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,6 +14,7 @@ from .output import Column, print_fields, print_json, print_table, print_text, p
 
 if TYPE_CHECKING:
     from ..dsl.tensors.comparison import Comparison, Updates
+    from ..dsl.tensors.value_comparison import ValueComparison
     from ..hub.difference import Difference, FieldDifference
 
 _UPDATES: Final = (
@@ -23,6 +26,14 @@ _UPDATES: Final = (
     Column("columns shared", number=True),
     Column("rows shared", number=True),
 )
+_VALUES: Final = (
+    Column("tensor"),
+    Column("norm of first", number=True),
+    Column("of second", number=True),
+    Column("of difference", number=True),
+    Column("cosine", number=True),
+)
+_MOST_VALUES: Final = 12
 _FIELDS: Final = (Column("field"), Column("first", wrap=True), Column("second", wrap=True))
 
 
@@ -43,7 +54,8 @@ def diff(settings: Settings, /, first: str, second: str, as_json: bool) -> None:
     NAME and OTHER are NAME (its latest version), NAME@v2, or sha256:PREFIX of the weights. The
     updates that they make are compared layer by layer: their norms, that of their difference, the
     cosine of the angle between them, and which part of the directions that one writes (columns)
-    and reads (rows) the other has too. Then what their configurations say differently, and what
+    and reads (rows) the other has too. Then tensors that are no part of such updates (heads,
+    norms, prompts, vectors), and what their configurations say differently, and what
     is known of their making. That they differ is an answer, not an error.
     """
     with settings.open_hub() as hub:
@@ -62,6 +74,7 @@ def _difference_json(found: Difference) -> dict[str, Any]:
         "same_configuration": found.same_configuration,
         "updates": None if found.updates is None else _updates_json(found.updates),
         "incomparable": found.incomparable,
+        "values": [asdict(one) for one in found.values],
         "configuration": [_field_json(one) for one in found.configuration],
         "provenance": [_field_json(one) for one in found.provenance],
     }
@@ -121,6 +134,8 @@ def _print_difference(found: Difference) -> None:
         rows = [("all", found.updates.total)]
         rows += [(layer.layer, layer.comparison) for layer in found.updates.layers]
         print_table(_UPDATES, [(name, *_numbers(comparison)) for name, comparison in rows])
+    if found.values:
+        _print_values(found.values)
     sections = (("Configuration", found.configuration), ("Provenance", found.provenance))
     for title, fields in sections:
         if fields:
@@ -130,11 +145,27 @@ def _print_difference(found: Difference) -> None:
             )
 
 
+def _print_values(values: Sequence[ValueComparison]) -> None:
+    """Print the tensors that differ most, relative to their size."""
+    print_title("Values" if len(values) <= _MOST_VALUES else "Values that differ most")
+    order = sorted(values, key=lambda one: -one.difference_norm / (one.first_norm or 1.0))
+    rows = [
+        (one.tensor, *_norms(one), "" if one.cosine is None else f"{one.cosine:.4f}")
+        for one in order[:_MOST_VALUES]
+    ]
+    print_table(_VALUES, rows)
+    if len(values) > _MOST_VALUES:
+        print_text(f"... and {len(values) - _MOST_VALUES} more: --json has all")
+
+
+def _norms(one: Comparison | ValueComparison) -> tuple[str, str, str]:
+    return f"{one.first_norm:.4g}", f"{one.second_norm:.4g}", f"{one.difference_norm:.4g}"
+
+
 def _numbers(comparison: Comparison) -> tuple[str, ...]:
-    norms = (comparison.first_norm, comparison.second_norm, comparison.difference_norm)
     parts = (comparison.cosine, comparison.column_overlap, comparison.row_overlap)
     return (
-        *(f"{norm:.4g}" for norm in norms),
+        *_norms(comparison),
         *("" if part is None else f"{part:.4f}" for part in parts),
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..dsl.errors import UnsupportedError
 from ..dsl.tensors.comparison import Updates, compare
 from ..dsl.tensors.configuration import effective
+from ..dsl.tensors.value_comparison import ValueComparison, compare_values
 from ..store import BlobStore, VersionRecord
 from .composition import operand
 
@@ -62,6 +63,8 @@ class Difference:
         provenance: fields of the catalogue that differ.
         updates: norms, angle and shared directions; None where they cannot be compared.
         incomparable: why `updates` is None, else None.
+        values: tensors of both that are no part of updates: what replaces values of the base
+            model, prompts, or all of them where `updates` is None.
     """
 
     first: str
@@ -72,6 +75,7 @@ class Difference:
     provenance: tuple[FieldDifference, ...]
     updates: Updates | None
     incomparable: str | None
+    values: tuple[ValueComparison, ...]
 
     @property
     def same_content(self) -> bool:
@@ -87,8 +91,9 @@ def difference(blobs: BlobStore, first: VersionRecord, second: VersionRecord) ->
         WeightsError: the weights are damaged. BlobError: they are missing.
     """
     updates, incomparable = None, None
+    operands = operand(first, blobs), operand(second, blobs)
     try:
-        updates = compare(operand(first, blobs), operand(second, blobs))
+        updates = compare(*operands)
     except UnsupportedError as error:
         incomparable = error.message
     return Difference(
@@ -100,6 +105,7 @@ def difference(blobs: BlobStore, first: VersionRecord, second: VersionRecord) ->
         provenance=_differing(_provenance(first), _provenance(second)),
         updates=updates,
         incomparable=incomparable,
+        values=compare_values(*operands),
     )
 
 

@@ -10,8 +10,8 @@ from ..algebra.interface import Operand
 from ..errors import IncompatibleError, UnsupportedError
 from ..meaning.plan import AdapterKey
 from .comparison import compare
-from .sources import Sources
 from .tensorfile import Header, read_header
+from .value_comparison import compare_values
 
 
 def farthest(config: Mapping[str, Any], one: Path, other: Path) -> tuple[str, float]:
@@ -37,7 +37,8 @@ def farthest(config: Mapping[str, Any], one: Path, other: Path) -> tuple[str, fl
     try:
         distances = dict(_of_updates(config, one, other))
     except (UnsupportedError, IncompatibleError):
-        distances = dict(_of_tensors(headers, one, other))
+        distances = {}
+    distances |= dict(_of_values(config, one, other))
     return max(distances.items(), key=lambda item: item[1])
 
 
@@ -46,26 +47,23 @@ def _shapes(header: Header) -> dict[str, tuple[int, ...]]:
 
 
 def _of_updates(config: Mapping[str, Any], one: Path, other: Path) -> Iterator[tuple[str, float]]:
-    first, second = (
-        Operand(AdapterKey(str(number), ""), str(path), path, config)
-        for number, path in enumerate((one, other))
-    )
-    for layer in compare(first, second).layers:
+    for layer in compare(*_operands(config, one, other)).layers:
         for module in layer.modules:
             found = module.comparison
             yield module.module, _relative(found.difference_norm, found.first_norm)
 
 
-def _of_tensors(
-    headers: tuple[Header, Header], one: Path, other: Path
-) -> Iterator[tuple[str, float]]:
-    from .values import read_values
+def _of_values(config: Mapping[str, Any], one: Path, other: Path) -> Iterator[tuple[str, float]]:
+    for found in compare_values(*_operands(config, one, other)):
+        yield found.tensor, _relative(found.difference_norm, found.first_norm)
 
-    with Sources([one, other]) as sources:
-        for first, second in zip(headers[0].entries, headers[1].entries, strict=True):
-            values = read_values(sources, 0, first).double()
-            difference = values - read_values(sources, 1, second).double()
-            yield first.name, _relative(float(difference.norm()), float(values.norm()))
+
+def _operands(config: Mapping[str, Any], one: Path, other: Path) -> tuple[Operand, Operand]:
+    first, second = (
+        Operand(AdapterKey(str(number), ""), str(path), path, config)
+        for number, path in enumerate((one, other))
+    )
+    return first, second
 
 
 def _relative(difference: float, norm: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,15 +104,15 @@ class _Sums:
 def compare(first: Operand, second: Operand) -> Updates:
     """Compare the updates of two adapters, module by module; they may be of different PEFT types.
 
-    Each tensor is read once, and no update is held in memory as a whole.
+    Each tensor is read once, and no update is held in memory as a whole. Values that replace the
+    base model's beside updates are left out: `value_comparison` has them.
 
     Raises:
-        UnsupportedError: an adapter whose update is not known without the base model, or that has
-            more than an update, with the reason.
+        UnsupportedError: an adapter whose update is not known without the base model.
         IncompatibleError: shapes differ where both adapt a module.
         WeightsError: a file is damaged.
     """
-    layouts = [_layouts(operand) for operand in (first, second)]
+    layouts = [layouts_of(operand) for operand in (first, second)]
     modules = sorted(layouts[0].keys() | layouts[1].keys())
     sums: dict[str, _Sums] = {}
     with Sources([first.path, second.path]) as sources:
@@ -136,7 +136,12 @@ def compare(first: Operand, second: Operand) -> Updates:
     return Updates(_added(list(sums.values())).comparison(), layers)
 
 
-def _layouts(operand: Operand) -> dict[str, UpdateLayout]:
+def layouts_of(operand: Operand) -> Mapping[str, UpdateLayout]:
+    """Where the updates of an adapter lie, by module.
+
+    Raises:
+        UnsupportedError: they are not known without the base model, or not at all.
+    """
     kind = str(operand.config.get("peft_type") or "unknown").upper()
     if kind not in ALGEBRAS:
         reason = f": it {REFUSED[kind].reason}" if kind in REFUSED else ""
@@ -147,15 +152,9 @@ def _layouts(operand: Operand) -> dict[str, UpdateLayout]:
     algebra = ALGEBRAS[kind]
     try:
         algebra.refuse(operand)
-        found = algebra.updates(operand, read_header(operand.path))
+        return algebra.updates(operand, read_header(operand.path)).layouts
     except IncompatibleError as error:
         raise UnsupportedError(error.message, hint=error.hint) from error
-    if found.beside.values:
-        raise UnsupportedError(
-            f"{operand.quoted} has values of the base model trained as a whole "
-            f"({', '.join(sorted(found.beside.values))}), so that its update is more than factors"
-        )
-    return dict(found.layouts)
 
 
 def _require_equal_shapes(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..conftest import WriteLora
     from .conftest import Invoke
 
@@ -88,3 +91,30 @@ def test_mistakes(catalogue: None, invoke: Invoke) -> None:
     assert "'OTHER'" in invoke("diff", "lm-en", code=2).stderr
     assert "it is empty" in invoke("diff", "lm-en", "", code=2).stderr
     assert "'a b'" in invoke("diff", "a b", "lm-en", code=1).stderr
+
+
+def test_what_has_no_updates_is_compared_by_its_values(
+    catalogue: None, invoke: Invoke, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+    from torch import full
+
+    config = {"peft_type": "LN_TUNING", "target_modules": ["norm"], "task_type": "CAUSAL_LM"}
+    for number, name in enumerate(("one", "two"), 1):
+        folder = tmp_path / name
+        folder.mkdir()
+        tensor = full((4,), float(number))
+        names = [f"base_model.model.layers.{n}.norm.ln_tuning_layers.weight" for n in range(14)]
+        save_file({n: tensor.clone() for n in names}, folder / "adapter_model.safetensors")
+        stated = {**config, "base_model_name_or_path": "acme/tiny"}
+        (folder / "adapter_config.json").write_text(json.dumps(stated))
+        kind = ("--kind", "task", "--task", "norms", "--language", "en")
+        invoke("add", str(folder), "--name", name, *kind)
+    words = invoke("diff", "one", "two").stdout
+    assert "The updates cannot be compared: 'one@v1' is an adapter of LN tuning" in words
+    assert "Values that differ most" in words
+    assert re.search(r"layers\.0\.norm\S+ +2 +4 +2 +1\.0000", words)
+    assert "... and 2 more: --json has all" in words
+    values = json.loads(invoke("diff", "one", "two", "--json").stdout)["values"]
+    assert len(values) == 14
+    assert values[0]["difference_norm"] == 2.0

@@ -16,6 +16,7 @@ from isogloss.dsl.meaning.plan import ModuleFilter, by_layer
 from isogloss.dsl.tensors import gram
 from isogloss.dsl.tensors.comparison import Comparison, compare
 from isogloss.dsl.tensors.divergence import Distance, divergence
+from isogloss.dsl.tensors.value_comparison import compare_values
 from safetensors.torch import load_file, save_file
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True)
@@ -283,6 +284,36 @@ def test_other_shapes_are_refused_with_names(workshop: Any, tiny_model: Any) -> 
         "the shapes differ at 'embed': 'one' changes 6 x 11 numbers and "
         "'other' changes 6 x 12 numbers"
     )
+
+
+def test_values_are_compared_as_they_are(workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads beside updates; all tensors of what has no updates of its own."""
+    monkeypatch.setattr("isogloss.dsl.tensors.value_comparison._CHUNK_ELEMENTS", 7)
+    heads = {"target_modules": ["v"], "modules_to_save": ["conv"]}
+    one, other = (workshop.adapter(f"a{n}", seed=n, **heads) for n in range(2))
+    tensors = [load_file(operand.path) for operand in (one, other)]
+    changed = {name: t + 1 if "conv" in name else t for name, t in tensors[1].items()}
+    place = workshop.place()
+    save_file(changed, place / "adapter_model.safetensors")
+    (place / "adapter_config.json").write_text(
+        (other.path.parent / "adapter_config.json").read_text()
+    )
+    found = compare_values(one, workshop.operand(place, "changed"))
+    assert [value.tensor for value in found] == ["conv.bias", "conv.weight"]
+    for value in found:
+        a, b = (t[f"base_model.model.{value.tensor}"].double() for t in (tensors[0], changed))
+        assert value.first_norm == pytest.approx(float(a.norm()), rel=1e-12)
+        assert value.second_norm == pytest.approx(float(b.norm()), rel=1e-12)
+        assert value.difference_norm == pytest.approx(float((a - b).norm()), rel=1e-12)
+        assert value.cosine == pytest.approx(float((a * b).sum() / a.norm() / b.norm()))
+    assert {module.module for layer in compare(one, other).layers for module in layer.modules} == {
+        "layers.0.v", "layers.1.v",
+    }  # fmt: skip
+    dora = [workshop.adapter(f"d{n}", seed=n, use_dora=True) for n in range(2)]
+    names = {value.tensor.rpartition(".lora_")[2] for value in compare_values(*dora)}
+    assert names == {"A.weight", "B.weight", "magnitude_vector"}
+    plain = [workshop.adapter(f"p{n}", seed=n) for n in range(2)]
+    assert compare_values(*plain) == ()
 
 
 def test_what_is_no_product_of_factors_is_unsupported(workshop: Any) -> None:
