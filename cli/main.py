@@ -53,7 +53,11 @@ COMMANDS: Final = (
         "Put an adapter from the Hugging Face Hub, or your own, into the catalogue.",
     ),
     Entry("import", "importing", "Catalogue a hub's adapters by their metadata alone."),
-    Entry("reproduce", "reproduce", "Run the paper's tables for your model, languages and data."),
+    Entry(
+        "reproduce",
+        "reproduce",
+        "Run the paper's tables, its Figure 2, and the controls that it lacks.",
+    ),
     Entry("serve", "serve", "Serve the catalogue as a hub that other programs use."),
     Entry("fsck", "storage", "Check that the catalogue and the stored weights agree."),
     Entry("gc", "storage", "Remove weights that no version refers to."),
