@@ -164,7 +164,8 @@ def refuse(refusal: Refusal) -> Response:
     body = {"error": refusal.message, **refusal.fields}
     response = answer(body, status=refusal.status, headers=refusal.headers)
     printable = "".join(c if c.isprintable() else " " for c in _in_one_line(refusal.message))
-    response.raw_headers.append((b"x-error-message", printable.encode("utf-8", "replace")))
+    header = printable.strip().encode("utf-8", "replace")
+    response.raw_headers.append((b"x-error-message", header))
     if refusal.code is not None:
         response.headers["X-Error-Code"] = refusal.code
     return response
@@ -174,7 +175,7 @@ def _in_one_line(message: str) -> str:
     """What is wrong, and the hint, without the lines that show the place; the body has all."""
     first, *more = message.strip().splitlines() or [""]
     hints = [line for line in more if line.startswith("hint: ")]
-    return "; ".join([first, *hints])[:1000].strip()
+    return "; ".join([first, *hints])[:1000]
 
 
 def _find(request: Request) -> tuple[Route, dict[str, str]]:
