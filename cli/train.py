@@ -89,9 +89,9 @@ BASE_OPTIONS: Final = (
         "--dtype",
         type=click.Choice(("float32", "bfloat16", "float16", "auto")),
         help="Number format of the base; auto is that of its files."
-        "  [default: float32; auto on a GPU that knows bfloat16]",
+        "  [default: float32; bfloat16 on a GPU that can]",
     ),
-    text_option("--device", metavar="NAME", help="cpu, cuda, cuda:1.  [default: a GPU, if any]"),
+    text_option("--device", metavar="NAME", help="cpu or cuda.  [default: a GPU, if there is one]"),
 )
 DATA_OPTIONS: Final = (
     click.option(

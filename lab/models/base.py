@@ -70,7 +70,7 @@ def load_base(
     Args:
         revision: branch, tag or commit at the Hub.
         dtype: float32, bfloat16, float16, or auto: that of the model's files. Default: float32 on a
-            CPU, where it is the fastest, and auto on a GPU that knows bfloat16.
+            CPU, where it is the fastest, and bfloat16 on a GPU that can.
         device: default the GPU, if there is one.
         name: what adapters call it; default the Hub id, or the absolute path.
 
@@ -152,7 +152,7 @@ def digest_of_vocabulary(tokenizer: PreTrainedTokenizerBase) -> str | None:
 def default_dtype(device: str | None) -> str:
     """Return the number format that a model is loaded in where none is asked for."""
     gpu = torch.cuda.is_available() and (device or "cuda").startswith("cuda")
-    return AUTO if gpu and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if gpu and torch.cuda.is_bf16_supported() else "float32"
 
 
 def _device(asked: str | None) -> torch.device:

@@ -64,8 +64,6 @@ def adapter_config(base: Base, settings: Settings) -> PeftConfig:
         near = difflib.get_close_matches(settings.peft.lower(), names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
         raise SettingsError(f"there is no PEFT type {settings.peft!r}; {hint}")
-    if name == ADALORA and settings.patience is not None:
-        raise SettingsError("adalora cannot go back to its best: leave out patience")
     kind = known[name]
     there = {item.name for item in fields(kind)}
     values: dict[str, Any] = {
@@ -93,6 +91,21 @@ def adapter_config(base: Base, settings: Settings) -> PeftConfig:
         return kind(**(values | dict(settings.peft_options)))
     except (ValueError, TypeError) as error:
         raise SettingsError(f"peft refuses this {settings.peft}: {error}") from error
+
+
+def is_whole_when_saved(model: PeftModel) -> bool:
+    """Return whether training can go on from what peft saves of an adapter.
+
+    Of AdaLoRA it does not save what the ranks are given by, and of p-tuning and of prefix tuning
+    with a projection not the network that makes the prompt, but the prompt alone.
+    """
+    from peft import get_peft_model_state_dict
+
+    if model.peft_config["default"].peft_type == ADALORA:
+        return False
+    saved = get_peft_model_state_dict(model, save_embedding_layers=False)
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    return sum(tensor.numel() for tensor in saved.values()) >= trained
 
 
 def kronecker_deviation(model: PeftModel) -> str | None:

@@ -163,6 +163,8 @@ def describe_run(
     sources = tuple(map(str, [data] if isinstance(data, (str, Path)) else data))
     if not sources:
         raise SettingsError("no data are given: name a file or a data set")
+    if validation is None and settings is not None and settings.patience is not None:
+        raise SettingsError("patience waits for validation data, and there are none: name them")
     extra = () if validation is None else (str(validation),)
     return Run(
         name=name or f"{task or kind}-{normal}",

@@ -18,9 +18,9 @@ import transformers
 from tqdm.auto import tqdm
 
 from ...hub.peft_folder import TRAINER_STATE_NAME
-from ..errors import MissingExtraError, TrainingError
+from ..errors import MissingExtraError, SettingsError, TrainingError
 from ..objectives.example import collate
-from .adapter import ADALORA, kronecker_deviation, start_adapter
+from .adapter import ADALORA, is_whole_when_saved, kronecker_deviation, start_adapter
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def fit(
     Checkpoints lie in the folder while it trains. Where some are there already, of the same run,
     training goes on from the last whole one, and on a CPU ends with the same bits as without a
     break: order of the data, random state, optimizer and losses are restored. The base gets its own
-    layers back, unchanged.
+    layers back, unchanged. What peft does not save whole (`is_whole_when_saved`) begins anew.
 
     Args:
         validation: examples whose loss is measured now and then.
@@ -151,13 +151,13 @@ def _trainer(
     )
     trainer = _QuietTrainer(
         model=adapter,
-        args=_arguments(base, folder, settings, validation is not None),
+        args=_arguments(base, adapter, folder, settings, validation is not None),
         train_dataset=examples,
         eval_dataset=validation,
         data_collator=collator,
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    if _is_adalora(settings):
+    if adapter.peft_config["default"].peft_type == ADALORA:
         trainer.add_callback(_Allocation(adapter))
     if validation is not None and settings.patience is not None:
         trainer.add_callback(transformers.EarlyStoppingCallback(settings.patience))
@@ -165,13 +165,21 @@ def _trainer(
 
 
 def _arguments(
-    base: Base, folder: Path, settings: Settings, validates: bool
+    base: Base, adapter: PeftModel, folder: Path, settings: Settings, validates: bool
 ) -> transformers.TrainingArguments:
     on_cpu = base.device.type == "cpu"
+    if base.device.type == "cuda" and base.device.index not in (None, 0):
+        raise SettingsError(
+            f"training takes the first GPU that it sees, not {base.device}: choose with "
+            f"CUDA_VISIBLE_DEVICES={base.device.index}"
+        )
     every = settings.validate_every or max(1, settings.steps // 10)
     # The best checkpoint can only be kept if there is one of every validation.
     keeps_best = validates and settings.patience is not None
-    return transformers.TrainingArguments(
+    can_go_on = is_whole_when_saved(adapter)
+    if keeps_best and not can_go_on:
+        raise SettingsError(f"{settings.peft} cannot go back to its best: leave out patience")
+    arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch_size,
@@ -188,8 +196,7 @@ def _arguments(
         eval_strategy="steps" if validates else "no",
         eval_steps=every if validates else None,
         prediction_loss_only=True,
-        # Of what AdaLoRA knows about its ranks a checkpoint holds nothing: it begins anew.
-        save_strategy="no" if _is_adalora(settings) else "steps",
+        save_strategy="steps" if can_go_on else "no",
         save_steps=every if keeps_best else max(1, settings.steps // CHECKPOINTS),
         save_total_limit=2,
         load_best_model_at_end=keeps_best,
@@ -200,14 +207,13 @@ def _arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
     )
-
-
-def _is_adalora(settings: Settings) -> bool:
-    return settings.peft.upper() == ADALORA
+    # One device, whatever there is: several would each take a batch, and see other examples.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def _wants_bf16(base: Base) -> bool:
-    """Where a GPU can: faster, in half the memory; a CPU without its instructions is slower."""
+    """Where a GPU can, unless the base was asked for in another format; a CPU is slower by it."""
     if base.device.type != "cuda" or not torch.cuda.is_bf16_supported():
         return False
     return bool(base.model.dtype == torch.bfloat16)

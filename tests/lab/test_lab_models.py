@@ -316,7 +316,7 @@ def test_a_kronecker_adapter_has_a_whole_second_factor(llama: Path, hub: Adapter
         ({"peft": "prompt_tuning"}, "peft refuses|peft cannot put prompt_tuning"),
         ({"peft": "prompt_tuning", "targets": ("q_proj",)}, "leave out targets"),
         ({"peft": "ia3", "rank": 3}, "ia3 has no rank: leave it out"),
-        ({"peft": "adalora", "patience": 2}, "cannot go back to its best: leave out patience"),
+        ({"patience": 2}, "patience waits for validation data, and there are none: name them"),
         ({"peft": "lorra"}, r"there is no PEFT type 'lorra'; did you mean 'lora'\?"),
         ({"peft_options": {"dropout": 1}}, "lora has no option 'dropout': it has .*lora_dropout"),
     ],
@@ -327,6 +327,14 @@ def test_what_peft_does_not_take_is_said(
     with pytest.raises((SettingsError, ModelError), match=message):
         train_lm(hub, llama, shipped("pt"), language="pt", settings=replace(SETTINGS, **changes))
     assert hub.find() == []
+
+
+def test_the_best_is_not_kept_where_it_cannot_be(llama: Path, hub: AdapterHub) -> None:
+    settings = replace(SETTINGS, peft="adalora", patience=2)
+    with pytest.raises(SettingsError, match="adalora cannot go back to its best: leave out"):
+        train_lm(
+            hub, llama, shipped("pt"), language="pt", settings=settings, validation=shipped("es")
+        )
 
 
 def test_training_stops_early_and_keeps_the_best(llama: Path, hub: AdapterHub) -> None:

@@ -151,6 +151,33 @@ def test_a_run_that_stops_early_does_so_after_a_break_too(
         assert same(train(hub, base, **hot), unbroken)
 
 
+@pytest.mark.parametrize(
+    ("peft", "options", "goes_on"),
+    [
+        ("lokr", {}, True),
+        ("prompt_tuning", {"num_virtual_tokens": 3}, True),
+        ("p_tuning", {"num_virtual_tokens": 3, "encoder_hidden_size": 8}, False),
+        ("adalora", {}, False),
+    ],
+)
+def test_other_peft_types_go_on_or_begin_anew(
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    peft: str,
+    options: dict[str, Any],
+    goes_on: bool,
+) -> None:
+    changes = {"peft": peft, "peft_options": options, "steps": 8}
+    with AdapterHub.init(tmp_path / "home") as hub, AdapterHub.init(tmp_path / "other") as other:
+        with monkeypatch.context() as patch:
+            break_off_at(patch, 22)
+            with pytest.raises(KeyboardInterrupt):
+                train(hub, base, **changes)
+        assert (last_checkpoint(runs(tmp_path / "home")) is not None) is goes_on
+        assert same(train(hub, base, **changes), train(other, base, **changes))
+
+
 PROGRAM = """
 import sys, torch
 torch.set_num_threads(1)
