@@ -33,7 +33,11 @@ COMMANDS: Final = (
     Entry("show", "catalogue", "Show all that is known about one adapter."),
     Entry("related", "related", "Show which languages are close to one, and by which evidence."),
     Entry("explain", "explanation", "Say what an expression means, without composing it."),
-    Entry("functions", "explanation", "List the functions that expressions can call."),
+    Entry(
+        "functions",
+        "explanation",
+        "List the functions that expressions can call, and what holds for which PEFT type.",
+    ),
     Entry("recipe", "recipe", "Look after named expressions."),
     Entry("compose", "composition", "Make a new adapter from an expression."),
     Entry("verify", "composition", "Prove that an adapter is what it claims to be."),
