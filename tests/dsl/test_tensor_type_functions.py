@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ import torch
 from isogloss.dsl.errors import IncompatibleError, UnsupportedError
 from isogloss.dsl.meaning.plan import Derived, Plan, Term
 from isogloss.dsl.tensors.blueprint import prepare
+from isogloss.dsl.tensors.closeness import farthest
 from isogloss.dsl.tensors.comparison import compare
 from isogloss.dsl.tensors.making import Ready, made_ready
+from safetensors.torch import load_file, save_file
 
 from .peft_kinds import HEADS, KINDS, RULES, UPDATES, as_option, assert_equal, expected_sum
 
@@ -208,3 +210,28 @@ def test_distances_between_types(bench: Bench) -> None:
             if "q_proj" in module.module
         )
         assert (q.column_overlap is not None) == has_overlap
+
+
+def test_one_update_in_other_factors_is_close(bench: Bench) -> None:
+    """Factors may differ in all numbers; heads beside them may not."""
+
+    def changed(
+        kind: str, change: Callable[[str, torch.Tensor], torch.Tensor]
+    ) -> tuple[str, float]:
+        one = bench.pair(kind, "llama")[0]
+        place = bench.workshop.place() / "changed.safetensors"
+        save_file({name: change(name, t) for name, t in load_file(one.path).items()}, place)
+        return farthest(one.config, one.path, place)
+
+    turned = {"lokr_w1": -2.0, "lokr_w2_a": -0.5, "lora_A.weight": 4.0, "lora_B.weight": 0.25}
+    for kind in ("lokr", "lora", "modules_to_save"):
+        _, distance = changed(
+            kind, lambda name, t: t * next((v for k, v in turned.items() if k in name), 1.0)
+        )
+        assert distance < 1e-6
+    where, distance = changed(
+        "modules_to_save", lambda name, t: t * 1.01 if "lm_head" in name else t
+    )
+    assert where == "lm_head.weight" and distance == pytest.approx(0.01, rel=1e-4)
+    where, distance = changed("ia3", lambda name, t: t + 1.0 if "q_proj" in name else t)
+    assert "q_proj" in where and distance > 0.1
