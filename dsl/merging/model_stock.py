@@ -56,5 +56,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     return model_stock(tensors)
 
 
-MODEL_STOCK = Merge("model_stock", _compute, held=3.25, tolerance=1e-4)
+MODEL_STOCK = Merge("model_stock", _compute, held=4.5, tolerance=1e-4)
 """The method for the list of methods."""

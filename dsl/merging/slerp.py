@@ -19,6 +19,7 @@ from .interface import Merge, Options, Place
 
 # mergekit's DOT_THRESHOLD.
 _ALIKE: Final = 0.9995
+_PART: Final = 1 << 20
 
 
 def slerp(x: torch.Tensor, y: torch.Tensor, t: float) -> torch.Tensor:
@@ -35,8 +36,11 @@ def slerp(x: torch.Tensor, y: torch.Tensor, t: float) -> torch.Tensor:
     [0.7071067690849304, 1.4142135381698608]
     """
     first, second = weights(x, y, t)
-    result = x.numpy() * numpy.float32(first)
-    result += y.numpy() * numpy.float32(second)
+    result = numpy.multiply(x.numpy(), numpy.float32(first), order="C")
+    added = y.numpy().reshape(-1)
+    flat = result.reshape(-1)
+    for start in range(0, flat.size, _PART):
+        flat[start : start + _PART] += added[start : start + _PART] * numpy.float32(second)
     return torch.from_numpy(result)
 
 
@@ -54,5 +58,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     return slerp(tensors[0], tensors[1], float(Fraction(options["t"])))
 
 
-SLERP = Merge("slerp", _compute, held=4.25, tolerance=1e-4)
+SLERP = Merge("slerp", _compute, held=4, tolerance=1e-4)
 """The method for the list of methods."""

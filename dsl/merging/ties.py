@@ -9,19 +9,20 @@ weights, and above all their signs, have no say in the election.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Final
 
 import numpy
 import torch
 from numpy.typing import NDArray
 
 from .interface import Merge, Options, Place
-from .selection import Values
-from .trim import trimmed
+from .selection import Values, largest, share
 
 # mergekit's: where the weights of those that agree cancel out, the sum is not divided.
-_NO_WEIGHT = 1e-8
+_NO_WEIGHT: Final = 1e-8
+_PART: Final = 1 << 20
 
 
 def ties(
@@ -45,37 +46,47 @@ def ties(
             (`count`), the sum of their weights (`weight`), or nothing (`none`).
         weights: one a tensor, for `normalize="weight"` alone.
     """
-    plus = _elected(tensors, density, majority_sign_method)
+    elected = _elected(tensors, density, majority_sign_method)
+    plus = elected.reshape(-1)
     total = numpy.zeros(plus.shape, dtype=numpy.float32)
     divisor = numpy.zeros(plus.shape, dtype=numpy.float32)
-    # Tensors are asked for by number and not kept: each may be as large as all that is to be held.
     for number in range(len(tensors)):
-        kept = trimmed(tensors[number].numpy(), density)
-        agrees = numpy.where(plus, kept > 0, kept < 0)
-        numpy.add(total, kept, out=total, where=agrees)
-        del kept
-        if normalize != "none":
-            weight = float(weights[number]) if normalize == "weight" else 1.0
-            numpy.add(divisor, numpy.float32(weight), out=divisor, where=agrees)
+        weight = numpy.float32(float(weights[number]) if normalize == "weight" else 1.0)
+        for part, kept in _trimmed_parts(tensors[number], density):
+            agrees = numpy.where(plus[part], kept > 0, kept < 0)
+            numpy.add(total[part], kept, out=total[part], where=agrees)
+            numpy.add(divisor[part], weight, out=divisor[part], where=agrees)
     if normalize != "none":
         numpy.divide(total, divisor, out=total, where=numpy.abs(divisor) >= _NO_WEIGHT)
-    return torch.from_numpy(total)
+    return torch.from_numpy(total.reshape(elected.shape))
 
 
 def _elected(
     tensors: Sequence[torch.Tensor], density: Fraction, method: str
 ) -> NDArray[numpy.bool_]:
     """Where the elected sign is plus."""
-    votes = _vote(tensors[0], density, method)
-    for number in range(1, len(tensors)):
-        votes += _vote(tensors[number], density, method)
+    votes: Values | None = None
+    for number in range(len(tensors)):
+        values = tensors[number]
+        if votes is None:
+            votes = numpy.zeros(tuple(values.shape), dtype=numpy.float32)
+        flat = votes.reshape(-1)
+        for part, kept in _trimmed_parts(values, density):
+            flat[part] += numpy.sign(kept) if method == "frequency" else kept
+        del values
+    if votes is None:
+        raise ValueError("TIES takes at least one tensor")
     plus: NDArray[numpy.bool_] = votes >= 0
     return plus
 
 
-def _vote(values: torch.Tensor, density: Fraction, method: str) -> Values:
-    kept = trimmed(values.numpy(), density)
-    return numpy.sign(kept, out=kept) if method == "frequency" else kept
+def _trimmed_parts(values: torch.Tensor, density: Fraction) -> Iterator[tuple[slice, Values]]:
+    """A tensor trimmed, flat, some of it at a time: it may be as large as all that can be held."""
+    flat = values.numpy().reshape(-1)
+    chosen = largest(flat, share(density, flat.size))
+    for first in range(0, flat.size, _PART):
+        part = slice(first, first + _PART)
+        yield part, numpy.where(chosen[part], flat[part], numpy.float32(0))
 
 
 def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) -> torch.Tensor:
@@ -88,5 +99,5 @@ def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) ->
     )
 
 
-TIES = Merge("ties", _compute, held=6)
+TIES = Merge("ties", _compute, held=6.5)
 """The method for the list of methods."""

@@ -13,7 +13,7 @@ import numpy
 import torch
 
 from .interface import Merge, Options, Place
-from .selection import Values, largest, share
+from .selection import largest, share
 
 
 def trim(values: torch.Tensor, density: Fraction) -> torch.Tensor:
@@ -26,13 +26,9 @@ def trim(values: torch.Tensor, density: Fraction) -> torch.Tensor:
     >>> trim(torch.tensor([1.0, -3.0, 2.0, 0.5]), Fraction(1, 2)).tolist()
     [0.0, -3.0, 2.0, 0.0]
     """
-    return torch.from_numpy(trimmed(values.numpy(), density))
-
-
-def trimmed(values: Values, density: Fraction) -> Values:
-    """The same of an array."""
-    kept = largest(values, share(density, values.size))
-    return numpy.where(kept, values, numpy.float32(0))
+    given = values.numpy()
+    kept = largest(given, share(density, given.size))
+    return torch.from_numpy(numpy.where(kept, given, numpy.float32(0)))
 
 
 def _compute(tensors: Sequence[torch.Tensor], options: Options, place: Place) -> torch.Tensor:

@@ -116,6 +116,7 @@ class UpdateStep:
         largest = max(memory, key=lambda module: memory[module])
         held = 4 * sum(map(torch.Size.numel, map(torch.Size, shapes.values())))
         merges = derived.function in MERGES
+        sums = any(part.blueprint for part in parts)
         return cls(
             derived=derived,
             adapter=foreseen_adapter(
@@ -125,7 +126,7 @@ class UpdateStep:
                 shapes=shapes,
                 tokenizer_digest=tokenizer_of([part.operand for part in parts]),
             ),
-            memory_bytes=READING_BYTES
+            memory_bytes=(READING_BYTES if sums or beside.blueprint else 0)
             + max(memory[largest] + (held if _waits(options) else 0), beside.memory_bytes),
             disk_bytes=held + len(header_bytes((n, "F32", s) for n, s in shapes.items())),
             largest=largest,
