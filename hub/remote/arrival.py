@@ -90,14 +90,14 @@ class Looking:
 
 
 def _header(client: HubClient, repo: str, commit: str) -> tuple[bytes, int]:
-    data, size_bytes = client.read(repo, commit, WEIGHTS_NAME, length=_FIRST_BYTES)
+    first = client.read(repo, commit, WEIGHTS_NAME, length=_FIRST_BYTES)
+    data, size_bytes = first.data, first.size_bytes
     length = struct.unpack("<Q", data[:8])[0] + 8 if len(data) >= 8 else 0
     if not 8 < length <= min(size_bytes, _MOST_HEADER_BYTES):
         raise IntegrityError(f"{WEIGHTS_NAME} of {repo} is no safetensors file")
     if length > len(data):
         rest = length - len(data)
-        more, _ = client.read(repo, commit, WEIGHTS_NAME, start=len(data), length=rest)
-        data += more
+        data += client.read(repo, commit, WEIGHTS_NAME, start=len(data), length=rest).data
     return data[:length], size_bytes
 
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from ..errors import OfflineError, RemoteUnavailableError, SourceError
 from .answers import LacksXetError, in_words
+from .ranges import Part, read_part
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -32,7 +33,6 @@ ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 60.0
 _PATIENCE_SECONDS = 60.0
 _LIBRARY = "isogloss"
-_PARTIAL, _EMPTY_RANGE = 206, 416
 _TRUE = ("1", "on", "true", "yes")
 
 _T = TypeVar("_T")
@@ -150,42 +150,27 @@ class HubClient:
             )
         )
 
-    def read(
-        self, repo: str, commit: str, path: str, *, start: int = 0, length: int
-    ) -> tuple[bytes, int]:
-        """Read `length` bytes of a file of a commit, or what there is; and the file's size."""
+    def read(self, repo: str, commit: str, path: str, *, start: int = 0, length: int) -> Part:
+        """Read `length` bytes of a file of a commit, or what there is.
+
+        A whole file is compared with git's name for it, where the hub tells that.
+        """
         return self._ask(
             f"reading {path} of {repo}", lambda: self._read(repo, commit, path, start, length)
         )
 
-    def _read(
-        self, repo: str, commit: str, path: str, start: int, length: int
-    ) -> tuple[bytes, int]:
-        from huggingface_hub import get_session, hf_hub_url
+    def _read(self, repo: str, commit: str, path: str, start: int, length: int) -> Part:
+        from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import (  # type: ignore[attr-defined]  # its __all__ is empty
             build_hf_headers,
-            hf_raise_for_status,
         )
 
         url = hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint)
         headers = build_hf_headers(token=self._token, library_name=_LIBRARY)
-        headers |= {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
-        data = bytearray()
-        with get_session().stream(
-            "GET", url, headers=headers, timeout=_PATIENCE_SECONDS
-        ) as response:
-            if response.status_code == _EMPTY_RANGE:
-                return b"", _size_of(response.headers.get("content-range", ""), 0)
-            hf_raise_for_status(response)
-            partial = response.status_code == _PARTIAL
-            skipped = 0 if partial else start
-            for piece in response.iter_bytes():
-                data += piece
-                if len(data) >= skipped + length:
-                    break
-            whole = int(response.headers.get("content-length", len(data)))
-            size_bytes = _size_of(response.headers.get("content-range", ""), whole)
-        return bytes(data[skipped : skipped + length]), size_bytes
+        part = read_part(url, headers, start, length, _PATIENCE_SECONDS)
+        if part.is_damaged():
+            raise RemoteUnavailableError(f"{path} of {repo} came damaged from {self.endpoint}")
+        return part
 
     def listed(self, query: Mapping[str, str | list[str]]) -> Iterator[Any]:
         """What the hub lists for a query, page by page as it is asked for: JSON as it came."""
@@ -299,12 +284,6 @@ class HubClient:
             if words is None:
                 raise
             raise words from error
-
-
-def _size_of(content_range: str, otherwise: int) -> int:
-    """The size that `Content-Range: bytes 0-99/1234` names."""
-    size = content_range.rpartition("/")[2]
-    return int(size) if size.isdecimal() else otherwise
 
 
 def _worth_another_try(error: BaseException) -> bool:

@@ -181,7 +181,7 @@ def _trained(
 def _composed(client: HubClient, offer: Offer, config: dict[str, Any]) -> NewVersion | str:
     """A composition: its lock says its digests, and what it was made of."""
     folder = _folder(offer, config)
-    data, _ = client.read(offer.repo, offer.commit, LOCK_NAME, length=_MOST_BYTES)
+    data = client.read(offer.repo, offer.commit, LOCK_NAME, length=_MOST_BYTES).data
     inspection = Inspection(
         peft_type=str(config["peft_type"]).upper(),
         rank=_whole(config, "r"),
@@ -214,11 +214,11 @@ def _folder(offer: Offer, config: dict[str, Any]) -> PeftFolder:
 
 
 def _json(client: HubClient, offer: Offer, path: str) -> dict[str, Any] | None:
-    data, size_bytes = client.read(offer.repo, offer.commit, path, length=_MOST_BYTES)
-    if size_bytes > _MOST_BYTES:
+    part = client.read(offer.repo, offer.commit, path, length=_MOST_BYTES)
+    if part.size_bytes > _MOST_BYTES:
         return None
     try:
-        found = json.loads(data)
+        found = json.loads(part.data)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

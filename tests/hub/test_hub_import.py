@@ -208,6 +208,16 @@ def test_a_list_that_breaks_off(offered: Offering, other: AdapterHub) -> None:
     assert counts(other.import_adapters(author="acme")) == (4, 0, 0, 0)
 
 
+def test_metadata_that_comes_damaged_is_read_again(offered: Offering, other: AdapterHub) -> None:
+    offered.remote.fail("GET", "lm-en/resolve/.*adapter_config", "flip")
+    offered.remote.fail("GET", "lm-pt/resolve/.*adapter_config", "cut")
+    offered.remote.fail("GET", "mix/resolve/.*lock", "slow")
+    assert counts(other.import_adapters(author="acme")) == (4, 0, 0, 0)
+    for name in ("lm-en", "lm-pt", "mix"):
+        imported, original = other.show(f"acme/{name}"), offered.local.show(name)
+        assert imported.config_digest == original.config_digest
+
+
 def test_weights_come_when_an_expression_needs_them(offered: Offering, other: AdapterHub) -> None:
     other.import_adapters(author="acme")
     before = other.show("acme/lm-pt")
@@ -237,7 +247,11 @@ def test_pulling_brings_the_weights(offered: Offering, other: AdapterHub) -> Non
         assert not other.pull(reference).created
 
 
-def test_explaining_reads_headers_alone(offered: Offering, other: AdapterHub) -> None:
+@pytest.mark.parametrize("first_bytes", [100, 1 << 16])
+def test_explaining_reads_headers_alone(
+    offered: Offering, other: AdapterHub, monkeypatch: pytest.MonkeyPatch, first_bytes: int
+) -> None:
+    monkeypatch.setattr("isogloss.hub.remote.arrival._FIRST_BYTES", first_bytes)
     other.import_adapters(author="acme")
     told = other.explain(SUM)
     local = offered.local
