@@ -246,57 +246,6 @@ def test_many_ask_for_one_at_once(
     assert len({reply.json()["sha"] for reply in replies}) == 1
 
 
-PROGRAM = """
-    import json, sys, torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-    base_path, source, revision, out = sys.argv[1:]
-    torch.manual_seed(0)
-    base = AutoModelForCausalLM.from_pretrained(base_path, dtype=torch.float32)
-    options = {"revision": revision} if revision else {}
-    model = PeftModel.from_pretrained(base, source, **options).eval()
-    with torch.no_grad():
-        logits = model(torch.arange(12).reshape(1, 12)).logits
-        with model.disable_adapter():
-            plain = model(torch.arange(12).reshape(1, 12)).logits
-    assert not torch.equal(logits, plain)
-    torch.save(logits, out)
-"""
-
-
-@pytest.mark.slow
-def test_peft_loads_an_expression(
-    stocked: AdapterHub,
-    serve: Callable[..., str],
-    run_client: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        tie_word_embeddings=False,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
-    url = serve(compose={"tiny": "acme/tiny"})
-    stocked.compose(EXPRESSION, base="acme/tiny", output=tmp_path / "local")
-    found = []
-    for source, revision in (("compose/tiny", EXPRESSION), (str(tmp_path / "local"), "")):
-        out = tmp_path / f"logits{len(found)}"
-        program = textwrap.dedent(PROGRAM)
-        base = str(tmp_path / "base")
-        run_client(url, "-c", program, base, source, revision, str(out))
-        found.append(torch.load(out))
-    assert torch.equal(*found)
-
-
 def test_nothing_is_fetched_for_who_asks(api: HfApi, stocked: AdapterHub) -> None:
     source, commit = "https://hub.example/acme/lm-ha", "1" * 40
     known = stocked.show("lm-pt")
@@ -318,3 +267,42 @@ def test_nothing_is_fetched_for_who_asks(api: HfApi, stocked: AdapterHub) -> Non
     with pytest.raises(RevisionNotFoundError) as raised:
         api.model_info("compose/tiny", revision="lm[ha]")
     assert "acme/lm-ha@v1 are not here yet" in str(raised.value.server_message)
+
+
+PROGRAM = """
+    import sys, torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+    base_path, expression, local = sys.argv[1:]
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(base_path)
+
+    def logits(source, **options):
+        base = AutoModelForCausalLM.from_pretrained(base_path, dtype=torch.float32)
+        model = PeftModel.from_pretrained(base, source, **options).eval()
+        tokens = torch.arange(12).reshape(1, 12)
+        with torch.no_grad():
+            found = model(tokens).logits
+            with model.disable_adapter():
+                assert not torch.equal(found, model(tokens).logits)
+        return found
+
+    assert torch.equal(logits("compose/tiny", revision=expression), logits(local))
+"""
+
+
+@pytest.mark.slow
+def test_peft_loads_an_expression(
+    stocked: AdapterHub,
+    serve: Callable[..., str],
+    run_client: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    url = serve(compose={"tiny": "acme/tiny"})
+    stocked.compose(EXPRESSION, base="acme/tiny", output=tmp_path / "local")
+    program = textwrap.dedent(PROGRAM)
+    run_client(url, "-c", program, str(tmp_path / "base"), EXPRESSION, str(tmp_path / "local"))
