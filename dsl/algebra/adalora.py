@@ -22,12 +22,12 @@ from .interface import (
     ComposedTensor,
     Composition,
     Inspection,
+    ModuleUpdates,
     Operand,
     Piece,
     Summand,
     TensorSum,
     UpdateLayout,
-    Updates,
 )
 from .lora_fields import refusal
 from .lora_result import shared_fields, target_fields
@@ -85,7 +85,7 @@ def refuse(operand: Operand) -> None:
         raise IncompatibleError(f"{operand.quoted} {found.reason}", hint=found.remedy)
 
 
-def updates(operand: Operand, header: Header) -> Updates:
+def updates(operand: Operand, header: Header) -> ModuleUpdates:
     """The update of every module as the product of its three factors.
 
     Raises:
@@ -98,7 +98,7 @@ def updates(operand: Operand, header: Header) -> Updates:
         for module, tensors in sorted(member.modules.items())
         if rank_of(tensors)
     }
-    return Updates(layouts, beside)
+    return ModuleUpdates(layouts, beside)
 
 
 def compose(semantics: str, summands: Sequence[Summand]) -> Composition:

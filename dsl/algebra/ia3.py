@@ -17,7 +17,7 @@ from ..patterns import fullmatch
 from ..tensors.tensorfile import Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, Updates
+from .interface import ComposedTensor, Composition, Inspection, ModuleUpdates, Operand, Summand
 from .lora_layout import check_targets
 from .lora_result import shared_fields, target_fields
 from .modules import (
@@ -65,7 +65,7 @@ def refuse(operand: Operand) -> None:
     require_understood(operand, _UNDERSTOOD)
 
 
-def updates(operand: Operand, header: Header) -> Updates:
+def updates(operand: Operand, header: Header) -> ModuleUpdates:
     """Refuse: there is no update without the base model.
 
     Raises:

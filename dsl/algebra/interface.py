@@ -199,7 +199,7 @@ class UpdateLayout:
 
 
 @dataclass(frozen=True, slots=True)
-class Updates:
+class ModuleUpdates:
     """The true update of every module (named as in the base model), and what is replaced beside."""
 
     layouts: Mapping[str, UpdateLayout]
@@ -271,7 +271,7 @@ class Algebra(Protocol):
         """
         ...
 
-    def updates(self, operand: Operand, header: Header) -> Updates:
+    def updates(self, operand: Operand, header: Header) -> ModuleUpdates:
         """Where the true update of every module lies.
 
         Raises:

@@ -14,10 +14,10 @@ from .interface import (
     ComposedTensor,
     Composition,
     Inspection,
+    ModuleUpdates,
     Operand,
     Summand,
     UpdateLayout,
-    Updates,
 )
 from .lora_fields import changes_layout, refusal
 from .lora_layout import Factors, Layout, is_saved_embedding, layout
@@ -160,7 +160,7 @@ def _is_laid_out_equally(one: Summand, other: Summand) -> bool:
     return one.header is other.header and one.operand.config == other.operand.config
 
 
-def updates(operand: Operand, header: Header) -> Updates:
+def updates(operand: Operand, header: Header) -> ModuleUpdates:
     """The update of every module as the product of its factors.
 
     Raises:
@@ -180,7 +180,7 @@ def updates(operand: Operand, header: Header) -> Updates:
         )
         for module, factors in sorted(found.factors.items())
     }
-    return Updates(layouts, found.beside)
+    return ModuleUpdates(layouts, found.beside)
 
 
 def _layout(operand: Operand, header: Header) -> Layout:

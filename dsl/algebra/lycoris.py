@@ -15,7 +15,15 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import Composition, Inspection, Operand, Summand, TensorSum, UpdateLayout, Updates
+from .interface import (
+    Composition,
+    Inspection,
+    ModuleUpdates,
+    Operand,
+    Summand,
+    TensorSum,
+    UpdateLayout,
+)
 from .lora_fields import settings
 from .lora_layout import check_targets
 from .lora_result import rank_fields, shared_fields, target_fields
@@ -87,7 +95,7 @@ class Lycoris:
         more = {"alpha", "alpha_pattern", "r", "rank_pattern", *self.shaping}
         require_understood(operand, COMMON_FIELDS | {"modules_to_save"} | more)
 
-    def updates(self, operand: Operand, header: Header) -> Updates:
+    def updates(self, operand: Operand, header: Header) -> ModuleUpdates:
         """The update of every module as the product of its halves.
 
         Raises:
@@ -102,7 +110,7 @@ class Lycoris:
                     f"{operand.quoted} changes the convolution {quoted(module, 120)} over one "
                     f"dimension, where PEFT's {self.product} comes out in another order"
                 )
-        return Updates(layouts, beside)
+        return ModuleUpdates(layouts, beside)
 
     def compose(self, semantics: str, summands: Sequence[Summand]) -> Composition:
         """Describe a sum: of each factor on its own, or exactly where one adapter is alone.

@@ -16,7 +16,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import Composition, Inspection, Operand, Summand, Updates
+from .interface import Composition, Inspection, ModuleUpdates, Operand, Summand
 from .lora_result import shared_fields
 from .modules import Member, added, parts_at, require_equal_shapes, require_floats, require_kept
 from .scaling import float32
@@ -80,7 +80,7 @@ class Prompt:
             )
         require_understood(operand, COMMON_FIELDS | self.beginning | {*_SHAPING})
 
-    def updates(self, operand: Operand, header: Header) -> Updates:
+    def updates(self, operand: Operand, header: Header) -> ModuleUpdates:
         """Refuse: no weights are changed.
 
         Raises:

@@ -14,7 +14,7 @@ from ..errors import IncompatibleError
 from ..tensors.tensorfile import Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import Composition, Inspection, Operand, Summand, Updates
+from .interface import Composition, Inspection, ModuleUpdates, Operand, Summand
 from .lora_layout import check_targets
 from .lora_result import shared_fields, target_fields
 from .modules import PREFIX, Member, Tensors, all_modules, require_floats, require_kept
@@ -62,7 +62,7 @@ class Replacing:
         """
         require_understood(operand, COMMON_FIELDS | {"modules_to_save", *self.fields})
 
-    def updates(self, operand: Operand, header: Header) -> Updates:
+    def updates(self, operand: Operand, header: Header) -> ModuleUpdates:
         """Refuse: there is no update.
 
         Raises:

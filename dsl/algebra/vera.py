@@ -16,7 +16,7 @@ from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import DTYPE_BYTES, Header, TensorEntry
 from .fields import COMMON_FIELDS, require_semantics, require_understood
 from .generic import counted
-from .interface import ComposedTensor, Composition, Inspection, Operand, Summand, Updates
+from .interface import ComposedTensor, Composition, Inspection, ModuleUpdates, Operand, Summand
 from .lora_layout import check_targets
 from .lora_result import shared_fields, target_fields
 from .modules import (
@@ -75,7 +75,7 @@ def refuse(operand: Operand) -> None:
     require_understood(operand, _UNDERSTOOD)
 
 
-def updates(operand: Operand, header: Header) -> Updates:
+def updates(operand: Operand, header: Header) -> ModuleUpdates:
     """Refuse: how much of A a module uses is not known without the base model.
 
     Raises:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from ..errors import IncompatibleError, UnsupportedError, quoted
 
 if TYPE_CHECKING:
-    from ..algebra.interface import Operand, UpdateLayout, Updates
+    from ..algebra.interface import ModuleUpdates, Operand, UpdateLayout
     from ..tensors.tensorfile import Header
 
 
-def updates_of(operand: Operand, header: Header) -> Updates:
+def updates_of(operand: Operand, header: Header) -> ModuleUpdates:
     """The true updates of an adapter, and what it replaces beside them.
 
     Raises:
