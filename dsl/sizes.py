@@ -43,8 +43,10 @@ def size_words(size_bytes: int) -> str:
     """A size as `read_size` takes it, rounded up.
 
     >>> size_words(256 << 20), size_words(5 * 10**9), size_words(1)
-    ('256MiB', '4.7GiB', '1MiB')
+    ('256MiB', '4.7GiB', '1KiB')
     """
+    if size_bytes <= 1 << 19:
+        return f"{-(-size_bytes >> 10)}KiB"
     if size_bytes <= 999 << 20:
         return f"{-(-size_bytes >> 20)}MiB"
     return f"{-(-size_bytes * 10 >> 30) / 10:.1f}GiB"

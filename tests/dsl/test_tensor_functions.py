@@ -385,8 +385,8 @@ def test_too_little_memory_is_refused_before_anything_is_made(pair: Any, tmp_pat
     need = blueprint.makings.memory_bytes
     require_memory(blueprint, need)
     with (
-        pytest.raises(UnsupportedError, match=r"ties needs \d+MiB of memory for .*limit is 1MiB"),
-        made_ready(blueprint, tmp_path / "made", 1 << 20),
+        pytest.raises(UnsupportedError, match=r"ties needs \d+KiB of memory for .*limit is 1KiB"),
+        made_ready(blueprint, tmp_path / "made", 1 << 10),
     ):
         pass
     assert not (tmp_path / "made").exists()

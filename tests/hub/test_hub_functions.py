@@ -163,14 +163,14 @@ def test_what_is_the_same_anywhere_is_proved_to_the_bit(
 
 def test_memory_is_refused_before_anything_runs(stocked: AdapterHub, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError) as caught:
-        stocked.compose(DENSE, output=tmp_path / "out", memory="1MiB")
+        stocked.compose(DENSE, output=tmp_path / "out", memory="1KiB")
     assert "ties needs" in caught.value.message
-    assert "the limit is 1MiB" in caught.value.message
+    assert "the limit is 1KiB" in caught.value.message
     assert "--memory" in str(caught.value.hint)
     assert not (tmp_path / "out").exists()
     stocked.compose(DENSE, name="made")
-    with pytest.raises(UnsupportedError, match="the limit is 1MiB"):
-        stocked.verify("made", memory=1 << 20)
+    with pytest.raises(UnsupportedError, match="the limit is 1KiB"):
+        stocked.verify("made", memory=1 << 10)
     with pytest.raises(CheckError, match="'lots' is no size"):
         stocked.compose(DENSE, memory="lots")
 
@@ -190,7 +190,7 @@ def test_explain_says_what_functions_do_need_and_lose(stocked: AdapterHub) -> No
 
 
 def test_explain_does_not_make_whole_matrices(stocked: AdapterHub) -> None:
-    explanation = stocked.explain(DENSE, memory="1MiB")
+    explanation = stocked.explain(DENSE, memory="1KiB")
     (working,) = explanation.workings
     assert working.is_dense
     assert working.error is None
