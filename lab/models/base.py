@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -98,7 +99,7 @@ def load_base(
         model=loaded.to(chosen).eval(),
         tokenizer=tokenizer,
         name=loaded.name_or_path,
-        revision=None if local.exists() else _commit(loaded, revision),
+        revision=None if local.exists() else _commit(place, revision),
         encoder_decoder=bool(loaded.config.is_encoder_decoder),
         tokenizer_digest=digest_of_vocabulary(tokenizer),
         digest=base_digest(place),
@@ -167,9 +168,13 @@ def _device(asked: str | None) -> torch.device:
     return device
 
 
-def _commit(model: PreTrainedModel, revision: str | None) -> str | None:
-    commit = getattr(model.config, "_commit_hash", None)
-    return str(commit) if commit else revision
+def _commit(place: str, revision: str | None) -> str | None:
+    """The commit that a model at the Hub was loaded at: the cache names its folder by it."""
+    from transformers.utils import cached_file
+
+    path = cached_file(place, "config.json", revision=revision)
+    match = re.search(r"/snapshots/([0-9a-f]{40})/", Path(str(path)).as_posix())
+    return match[1] if match else revision
 
 
 def _load(

@@ -105,7 +105,7 @@ def is_whole_when_saved(model: PeftModel) -> bool:
         return False
     saved = get_peft_model_state_dict(model, save_embedding_layers=False)
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
-    return sum(tensor.numel() for tensor in saved.values()) >= trained
+    return bool(sum(tensor.numel() for tensor in saved.values()) >= trained)
 
 
 def kronecker_deviation(model: PeftModel) -> str | None:
