@@ -117,7 +117,7 @@ def test_what_the_description_allows(
 
 @pytest.mark.slow
 @MANY.parametrize()
-@settings(QUIET, max_examples=50)
+@settings(QUIET, max_examples=30)
 def test_much_of_what_the_description_allows(
     case: schemathesis.Case, place: str, permissions: dict[str, str]
 ) -> None:
