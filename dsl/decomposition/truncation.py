@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import CheckError
+from ..one_thread import in_one_thread
 
 # Of elements that are as good as equally large, the first decides about the sign of a vector.
 _NEARLY_LARGEST = 0.999
@@ -63,6 +64,12 @@ def truncate_factors(
         CheckError: not exactly one of rank and energy, or one out of its range.
     """
     _check(rank, energy)
+    return in_one_thread(_truncated, b, a, rank, energy)
+
+
+def _truncated(
+    b: torch.Tensor, a: torch.Tensor, rank: int | None, energy: float | None
+) -> Truncation:
     left, right = _triangle(b.double()), _triangle(a.double().T)
     u, values, vt = torch.linalg.svd(left @ right.T, full_matrices=False)
     # Scaling a column of B and a row of A against each other changes no bound on the rounding.

@@ -89,13 +89,17 @@ def _temporary(folder: Path | None) -> Iterator[Path]:
 
 
 def _made(makings: Makings, paths: Sequence[Path]) -> Ready:
+    from ..one_thread import in_one_thread
     from .steps import foresee
 
     adapters = dict(makings.adapters)
     reports: list[Report] = []
     for foreseen, path in zip(makings.steps, paths, strict=True):
         step: Step = foresee(foreseen.derived, adapters)
-        config, report = step.carry_out(path)
+        # Only whole matrices are large enough for more threads to pay.
+        config, report = (
+            step.carry_out(path) if step.is_dense else in_one_thread(step.carry_out, path)
+        )
         if report is not None:
             reports.append(report)
         operand = replace(step.adapter.operand, path=path, config=config, is_there=True)

@@ -58,13 +58,14 @@ class Row:
 
 ROWS = {
     "sum": Row("sum of 11 : plain read and write", "summed", "plain", at_most=2),
+    "numpy": Row("the same without numba", "summed_by_numpy", "plain"),
     "peft": Row("sum of 11 : PEFT linear", "summed", "peft_linear", at_least=80),
     "truncated": Row(
         "exact, truncated, 128 modules : PEFT svd, 1", "truncated", "peft_svd", at_least=1
     ),
     "lambdas": Row("11 values of lambda : 1", "eleven_values", "one_value", at_most=2),
     "add": Row("add 1 GiB : openssl sha256, cp, sync", "added", "copied", at_most=1.5),
-    "whole": Row("AdapterHub.compose : the sum alone", "whole", "summed", at_most=None),
+    "whole": Row("AdapterHub.compose : the sum alone", "whole", "summed"),
 }
 MEMORY = {"2 adapters": "of_2", "11 adapters": "of_11", "100 adapters": "of_100"}
 BUDGET_MIB = 256

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from adapters import HIDDEN, Shape, coefficients, places, prepared, weights
@@ -39,7 +40,15 @@ def plain(folder: Path) -> Run:
 
 
 def summed(folder: Path) -> Run:
-    """Check, compose, hash and write."""
+    """Check, compose, hash and write; compiled, as in a process that has composed much."""
+    from isogloss.dsl.tensors.kernels import KERNELS
+
+    KERNELS.compile()
+    return _composed(folder, SEVEN_B)
+
+
+def summed_by_numpy(folder: Path) -> Run:
+    """The same without numba, as where it is not installed or has not paid yet."""
     return _composed(folder, SEVEN_B)
 
 
@@ -65,6 +74,9 @@ def _composed(folder: Path, shape: Shape, *, rank: int | None = None, repeated: 
     from isogloss.dsl.sizes import DEFAULT_MEMORY_BYTES
     from isogloss.dsl.tensors.execute import execute
     from isogloss.dsl.tensors.making import made_ready
+
+    # Imports what preparing imports.
+    prepared(folder, replace(shape, adapters=1), rank=rank)
 
     def run() -> None:
         digest = hashlib.sha256()
@@ -146,19 +158,21 @@ def make_home(folder: Path) -> None:
 
 
 def one_value(folder: Path) -> Run:
-    """AdapterHub.state_dict of a sum of all eleven adapters."""
-    import torch  # noqa: F401
+    """AdapterHub.state_dict of a sum of all eleven adapters; compiled."""
+    from isogloss.dsl.tensors.kernels import KERNELS
     from isogloss.hub import AdapterHub
 
+    KERNELS.compile()
     hub = AdapterHub.open(folder / "home")
     return lambda: hub.state_dict(EXPRESSION, parameters={"l": "0.3"})
 
 
 def eleven_values(folder: Path) -> Run:
     """AdapterHub.state_dicts of the same at eleven values, each looked at and let go."""
-    import torch  # noqa: F401
+    from isogloss.dsl.tensors.kernels import KERNELS
     from isogloss.hub import AdapterHub
 
+    KERNELS.compile()
     hub = AdapterHub.open(folder / "home")
 
     def run() -> None:
