@@ -77,7 +77,8 @@ def _bits(session: Session, examples: Sequence[Example]) -> list[float]:
         logits = session.model(**inputs, use_cache=False).logits[:, -kept - 1 : -1]
         labels = labels[:, -kept:]
     charged = labels != IGNORED
-    nats = torch.zeros(labels.shape, dtype=torch.float64, device=labels.device)
     losses = cross_entropy(logits[charged].float(), labels[charged], reduction="none")
-    nats[charged] = losses.double()
+    # Not every accelerator has numbers of 64 bits.
+    nats = torch.zeros(labels.shape, dtype=torch.float64)
+    nats[charged.cpu()] = losses.cpu().double()
     return [value / log(2) for value in nats.sum(dim=1).tolist()]

@@ -38,6 +38,7 @@ class Session:
         self._form: object = None
         self._modules: list[tuple[torch.nn.Module, str, torch.nn.Module]] = []
         self._overwritten: dict[str, torch.Tensor] = {}
+        self._trainable: list[torch.nn.Parameter] = []
         base.model.eval()
 
     def __enter__(self) -> Self:
@@ -94,6 +95,7 @@ class Session:
             for parent in model.modules()
             for name, child in parent.named_children()
         ]
+        self._trainable = [value for value in model.parameters() if value.requires_grad]
         self._overwritten = {
             name: value.detach().clone()
             for name, value in model.named_parameters()
@@ -133,7 +135,7 @@ class Session:
                 raise self._misfit(adapter, f"it has no weights for {name}")
 
     def _unwrap(self) -> None:
-        """Give the base its own modules and biases back, whatever peft put in their places."""
+        """Give the base back as it was: peft replaces modules and may write into biases."""
         if not self._modules:
             return
         for parent, name, child in self._modules:
@@ -142,9 +144,11 @@ class Session:
             parameters = dict(self.base.model.named_parameters())
             for name, value in self._overwritten.items():
                 parameters[name].copy_(value)
+        for parameter in self._trainable:
+            parameter.requires_grad_()
         if hasattr(self.base.model, "peft_config"):
             del self.base.model.peft_config
-        self._modules, self._overwritten = [], {}
+        self._modules, self._overwritten, self._trainable = [], {}, []
         self._peft = self._form = self.adapter = None
 
     def _misfit(self, adapter: Adapter, reason: str) -> IncompatibleError:

@@ -237,6 +237,7 @@ def test_adapters_take_turns_and_each_is_what_peft_loads(adapter_folders: dict[s
     session.use(None)
     assert torch.equal(logits(base.model), bare)
     assert [*base.model.state_dict()] == [*tiny_llama().state_dict()]
+    assert all(parameter.requires_grad for parameter in base.model.parameters())
 
 
 def test_one_form_after_another_keeps_its_layers(adapter_folders: dict[str, Path]) -> None:
