@@ -33,11 +33,11 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...hub import AdapterHub
 from ..data.fields import Fields
-from ..errors import SettingsError
+from ..errors import ModelError, SettingsError
 from .request import BaseChoice, Run, choose_base, describe_run
 from .run import Trained, carry_out, find_finished
 from .settings import NAMES, Settings
@@ -71,6 +71,16 @@ class Outcome:
     run: Run
     trained: Trained | None
     error: str | None
+
+
+class Loader(Protocol):
+    """Loads a base, and keeps it for the next run."""
+
+    def __call__(self, base: BaseChoice, /) -> Base:
+        """Return the base, loaded."""
+
+    def cache_clear(self) -> None:
+        """Forget it."""
 
 
 def read_plan(path: str | Path, *, base: str | Path | None = None) -> tuple[Run, ...]:
@@ -135,18 +145,19 @@ def train_plan(
     return tuple(outcomes)
 
 
-def outcome_of(
-    hub: AdapterHub, run: Run, load: Callable[[BaseChoice], Base], *, progress: bool = False
-) -> Outcome:
+def outcome_of(hub: AdapterHub, run: Run, load: Loader, *, progress: bool = False) -> Outcome:
     """Train a run, unless the catalogue has it, and say what became of it.
 
     Args:
-        load: loads the base, or has it from an earlier run.
+        load: loads the base, or has it from an earlier run; after a failure of the model itself,
+            which may have left it half adapted, it is asked to load anew.
     """
     try:
         base = load(run.base) if find_finished(hub, run) is None else None
         return Outcome(run, carry_out(hub, run, base, progress=progress), None)
     except Exception as error:  # noqa: BLE001 - reported beside what became of the others
+        if isinstance(error, ModelError):
+            load.cache_clear()
         return Outcome(run, None, str(error) or type(error).__name__)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...dsl.languages import normalize
 from ..data.fields import Fields
-from ..data.source import fingerprint
+from ..data.source import fingerprint, parse_source
 from ..errors import SettingsError
 from .settings import Settings
 
@@ -133,6 +133,10 @@ class Run:
             "limit": self.limit,
             "settings": self.settings.as_json(),
         }
+        # The same bytes say something else in another format: a line of JSON is a text too.
+        formats = [parse_source(source).format for source in self.data]
+        if set(formats) - {None, "jsonl"}:
+            document["formats"] = formats
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()
 

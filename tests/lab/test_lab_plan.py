@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from isogloss.hub import AdapterHub
-from isogloss.lab import SettingsError
+from isogloss.lab import NoDataError, SettingsError
 from isogloss.lab.data.source import shipped
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
 from isogloss.lab.training.plan import Outcome, read_plan, train_plan
@@ -106,6 +106,14 @@ def test_what_decides_a_result_decides_the_digest(folder: Path) -> None:
         "headlines-es-s0",
         "headlines-es-s1",
     }
+    (folder / "es.txt").write_bytes((folder / "es.jsonl").read_bytes())
+    plan.write_text(PLAN.replace("{language}.jsonl", "{language}.txt", 1))
+    with pytest.raises(NoDataError, match=r"there is no file 'en\.txt'"):
+        read_plan(plan)
+    plan.write_text(PLAN.replace('["en", "es"]', '["es"]').replace("{language}.jsonl", "es.txt", 1))
+    as_text = {run.name: run.digest for run in read_plan(plan)}
+    assert as_text["headlines-es-s0"] != after["headlines-es-s0"]
+    assert as_text["lm-en"] == after["lm-en"]
     plan.write_text(PLAN.replace("steps = 2", "steps = 3"))
     after = {run.name: run.digest for run in read_plan(plan)}
     assert {name for name in before if before[name] == after[name]} == {
@@ -142,6 +150,24 @@ def test_finished_runs_are_skipped_and_failed_ones_stop_nobody(
     assert len(loads) == 2
     train_plan(hub, read_plan(folder / "plan.toml"))
     assert len(loads) == 2
+
+
+def test_a_base_that_a_failure_left_half_adapted_is_not_used_again(
+    folder: Path, hub: AdapterHub
+) -> None:
+    """peft adapts the query projections before it refuses the norm."""
+    good = '[[lm]]\nlanguages = ["pt"]\ndata = "{language}.jsonl"\n'
+    bad = good.replace("pt", "yo") + 'targets = ["q_proj", "input_layernorm"]\n'
+    head = PLAN.partition("[[task]]")[0]
+    (folder / "plan.toml").write_text(head + bad + good)
+    first, second = train_plan(hub, read_plan(folder / "plan.toml"))
+    assert "peft cannot put lora on LlamaForCausalLM" in str(first.error)
+    assert second.trained is not None
+    (folder / "plan.toml").write_text(head + good)
+    with AdapterHub.init(folder / "alone") as alone:
+        (expected,) = train_plan(alone, read_plan(folder / "plan.toml"))
+    assert expected.trained is not None
+    assert second.trained.version.digest == expected.trained.version.digest
 
 
 @pytest.mark.parametrize(
