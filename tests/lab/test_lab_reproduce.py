@@ -250,6 +250,26 @@ def test_the_oracle_changes_no_other_number(bench: Bench, base: BaseChoice, tmp_
         assert rows == after["tables"][table]["rows"]
 
 
+def test_means_over_sets_wait_for_the_whole_set(
+    bench: Bench, base: BaseChoice, tmp_path: Path
+) -> None:
+    """With one vector of two, `add_all` would be the baseline under another name."""
+    there = bench.shelves.hub(1, "vectors")
+    bench.close()
+    shutil.rmtree(there.home.path)
+    again = Bench(bench.plan, bench.folder, base)
+    for vector in vectors_of(bench.plan, 1, 0):
+        if vector.shelf == "vectors" and vector.name != "echo-fr":
+            again.train(vector)
+    tables = report_of(again, tmp_path / "report")["tables"]
+    assert isinstance(tables, dict)
+    assert [row["row"] for row in tables["table-2-echo-bpb"]["rows"]] == [
+        "baseline",
+        "multilingual",
+    ]
+    assert "steer" in [row["row"] for row in tables["controls-echo-bpb"]["rows"]]
+
+
 def test_lambda_is_chosen_on_validation_data_alone(bench: Bench) -> None:
     results, _ = look(bench)
     for outcome in results.outcomes:
