@@ -15,7 +15,7 @@ test: $(ENVIRONMENT)
 
 # The tests run last, so that their closing line is the last line of all.
 check: lint types wheel
-	$(BIN)/python -m pytest -m "" --cov --cov-report=term
+	$(BIN)/python -m pytest -m "" -n logical --dist worksteal --cov --cov-report=term
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .
