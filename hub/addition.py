@@ -91,7 +91,7 @@ def _trained(
 
 
 def _store(blobs: BlobStore, folder: PeftFolder) -> Blob:
-    with blobs.writer() as writer:
+    with blobs.writer(folder.weights.stat().st_size) as writer:
         canonicalize(folder.weights, writer.write)
         return writer.commit()
 

@@ -167,7 +167,7 @@ def _kept(
     if known is not None:
         digest = known.digest
     else:
-        with blobs.writer() as writer:
+        with blobs.writer(compiled.blueprint.size_bytes) as writer:
             execute(compiled.blueprint, writer.write, budget_bytes=compiled.request.memory_bytes)
             digest = writer.commit().digest
     lock = _lock(catalog, compiled, digest)

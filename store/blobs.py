@@ -11,6 +11,7 @@ age and removes in one step: both hold a lock on the folder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -50,9 +51,13 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def writer(self) -> BlobWriter:
-        """Return a writer for one blob; a context manager (see BlobWriter)."""
-        return BlobWriter(self)
+    def writer(self, size_bytes: int = 0) -> BlobWriter:
+        """Return a writer for one blob; a context manager (see BlobWriter).
+
+        `size_bytes` is what the blob will have about, where that is known: so much is reserved on
+        the disk beforehand, which makes writing it several times as fast on some file systems.
+        """
+        return BlobWriter(self, size_bytes)
 
     def path(self, digest: str) -> Path:
         """Return the file that holds `digest`.
@@ -166,8 +171,9 @@ class BlobWriter:
     read-only folder are StorageErrors.
     """
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, store: BlobStore, reserved_bytes: int = 0) -> None:
         self._store = store
+        self._reserved_bytes = reserved_bytes
         self._hash = sha256()
         self._hasher = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._size_bytes = 0
@@ -190,8 +196,20 @@ class BlobWriter:
             # A lock that dies with its holder tells a writer at work from one that was killed.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             if os.fstat(self._descriptor).st_nlink:
+                self._reserve()
                 return
             os.close(self._descriptor)  # Taken for a dead writer's before it was locked.
+
+    def _reserve(self) -> None:
+        if not self._reserved_bytes or not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            os.posix_fallocate(self._descriptor, 0, self._reserved_bytes)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                os.close(self._descriptor)
+                self._temporary.unlink(missing_ok=True)
+                raise
 
     def write(self, buffer: bytes | bytearray | memoryview) -> None:
         """Append all of `buffer` to the blob."""
@@ -226,6 +244,8 @@ class BlobWriter:
         digest = self._hash.hexdigest()
         place = self._store.place(digest)
         with in_words(self._store.root):
+            if self._reserved_bytes > self._size_bytes:
+                os.ftruncate(self._descriptor, self._size_bytes)
             os.fchmod(self._descriptor, 0o444)
             os.fsync(self._descriptor)
             place.parent.mkdir(exist_ok=True)

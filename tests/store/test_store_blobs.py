@@ -272,3 +272,20 @@ def test_a_file_in_the_place_of_the_folder_is_told_in_words(tmp_path: Path) -> N
     (tmp_path / "home").write_text("a file")
     with pytest.raises(StorageError, match="a part of the path is a file, not a folder"):
         put(BlobStore(tmp_path / "home" / "blobs"), b"hello")
+
+
+@pytest.mark.parametrize("reserved_bytes", [1, 5, 4096, 1 << 20])
+def test_what_is_reserved_leaves_no_trace(tmp_path: Path, reserved_bytes: int) -> None:
+    store = BlobStore(tmp_path / "blobs")
+    with store.writer(reserved_bytes) as writer:
+        writer.write(b"abc" * 1000)
+        blob = writer.commit()
+    assert store.path(blob.digest).read_bytes() == b"abc" * 1000
+    store.verify(blob.digest)
+
+
+def test_a_disk_too_small_for_what_is_reserved_is_said_at_once(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path / "blobs")
+    with pytest.raises(StorageError, match=r"disk is full|larger than"), store.writer(1 << 62):
+        pass
+    assert store.temporaries() == []
