@@ -70,7 +70,10 @@ def test_a_server_ends_in_peace(
     client(url).create_repo("acme/one")
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 30) as connection:
         head = f"POST /api/models/acme/one/tag/main HTTP/1.1\r\nAuthorization: Bearer {ANN}\r\n"
-        connection.sendall(f"{head}Host: x\r\nContent-Length: 13\r\n\r\n".encode())
+        head += "Host: x\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(head.encode())
+        # Said when the body is asked for: the request is being answered from here on.
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100")
         connection.sendall(b'{"tag"')
         server.send_signal(signal.SIGTERM)
         while is_listening(url):
