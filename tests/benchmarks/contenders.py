@@ -193,8 +193,9 @@ def whole(folder: Path) -> Run:
 
 
 def added(folder: Path) -> Run:
-    """`isogloss add`, from the start of the process to its end; the home is made before."""
+    """`isogloss add`, from the start of the process to its end; a new home is made before."""
     home = folder / "added.out"
+    shutil.rmtree(home, ignore_errors=True)
     isogloss = [sys.executable, "-m", "isogloss.cli", "--home", str(home)]
     quiet = subprocess.DEVNULL
     (place,) = places(folder / "large", GIBIBYTE)
@@ -207,6 +208,7 @@ def copied(folder: Path) -> Run:
     """`openssl sha256`, then `cp`, then `sync`, since what is added is on the disk to stay."""
     (path,) = weights(folder / "large", GIBIBYTE)
     there = folder / "copied.out"
+    there.unlink(missing_ok=True)
     if shutil.which("openssl") is None:
         sys.exit("there is no openssl to compare with")
 
