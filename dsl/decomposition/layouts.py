@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import IncompatibleError, UnsupportedError, quoted
 
 if TYPE_CHECKING:
-    from ..algebra.interface import ModuleUpdates, Operand, UpdateLayout
+    from ..algebra.interface import ModuleUpdates, Operand
     from ..tensors.tensorfile import Header
 
 
@@ -38,12 +37,3 @@ def updates_of(operand: Operand, header: Header) -> ModuleUpdates:
                 hint='leave it out with only(..., modules="...")',
             )
     return found
-
-
-def layouts(operand: Operand, header: Header) -> Mapping[str, UpdateLayout]:
-    """Where the true update of every module of an adapter lies, named as in the base model.
-
-    Raises:
-        IncompatibleError, UnsupportedError: as `updates_of`.
-    """
-    return updates_of(operand, header).layouts

@@ -129,16 +129,7 @@ def assemble(plan: Plan, adapters: Mapping[Atom, Adapter], dtype: str | None) ->
     """
     chosen = [adapters[atom] for atom in plan.atoms]
     algebra, warnings = admit([adapter.operand for adapter in chosen])
-    summands = [
-        Summand(
-            adapter.operand,
-            adapter.header,
-            source,
-            tuple(term for term in plan.terms if term.adapter == adapter.operand.key),
-        )
-        for source, adapter in enumerate(chosen)
-    ]
-    composition = algebra.compose(plan.semantics, summands)
+    composition = algebra.compose(plan.semantics, summands_of(plan, adapters))
     dtype = dtype or _promoted(composition.tensors, [adapter.dtype for adapter in chosen])
     names = [(tensor.name, DTYPES[dtype], tensor.shape) for tensor in composition.tensors]
     elements = sum(prod(tensor.shape) for tensor in composition.tensors)
@@ -153,6 +144,19 @@ def assemble(plan: Plan, adapters: Mapping[Atom, Adapter], dtype: str | None) ->
         warnings=warnings,
         sums=composition.sums,
     )
+
+
+def summands_of(plan: Plan, adapters: Mapping[Atom, Adapter]) -> list[Summand]:
+    """The atoms of a sum, each with its terms, numbered in their order."""
+    return [
+        Summand(
+            adapters[atom].operand,
+            adapters[atom].header,
+            source,
+            tuple(term for term in plan.terms if term.adapter == atom),
+        )
+        for source, atom in enumerate(plan.atoms)
+    ]
 
 
 def _headers(operands: Sequence[Operand]) -> list[Header]:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from ..algebra.interface import Summand
 from ..algebra.replaced import compose_replaced
 from ..decomposition.layouts import updates_of
 from ..errors import IncompatibleError
 from ..meaning.plan import Atom, Derived, Plan
-from .blueprint import Adapter, Blueprint
+from .blueprint import Adapter, Blueprint, summands_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +60,15 @@ def carried(derived: Derived, adapters: Mapping[Atom, Adapter]) -> Carried:
 
 
 def _of_sum(plan: Plan, adapters: Mapping[Atom, Adapter]) -> Carried:
-    chosen = [adapters[atom] for atom in plan.atoms]
-    beside = [updates_of(adapter.operand, adapter.header).beside for adapter in chosen]
+    summands = summands_of(plan, adapters)
+    beside = [updates_of(one.operand, one.header).beside for one in summands]
     if not any(one.values for one in beside):
         return Carried(None, {})
-    summands = [
-        Summand(
-            adapter.operand,
-            adapter.header,
-            source,
-            tuple(term for term in plan.terms if term.adapter == atom),
-        )
-        for source, (atom, adapter) in enumerate(zip(plan.atoms, chosen, strict=True))
-    ]
     tensors, fields = compose_replaced(summands, beside)
     if not tensors:
         return Carried(None, fields)
     blueprint = Blueprint(
-        sources=tuple(adapter.operand.path for adapter in chosen),
+        sources=tuple(one.operand.path for one in summands),
         tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)),
         config={},
         rank=None,

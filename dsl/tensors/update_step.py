@@ -18,15 +18,15 @@ from typing import IO, Any, Final, Self
 import torch
 
 from ..algebra.interface import Operand, UpdateLayout
-from ..algebra.modules import PREFIX
+from ..algebra.modules import PREFIX, require_kept
 from ..decomposition.functions import check, update_function
 from ..decomposition.interface import Bound, Found, UpdateFunction
-from ..decomposition.layouts import layouts
+from ..decomposition.layouts import updates_of
 from ..decomposition.updates import Update
 from ..errors import IncompatibleError
-from ..meaning.plan import AdapterKey, Atom, Derived, Plan, Term
+from ..meaning.plan import AdapterKey, Atom, Derived, Plan
 from ..merging import MERGES
-from .blueprint import Adapter, Blueprint, assemble
+from .blueprint import Adapter, Blueprint, assemble, summands_of
 from .carried import Carried, carried
 from .gate import admit_updates
 from .merged_updates import merged_update
@@ -238,22 +238,16 @@ def _parts(plan: Plan, adapters: Mapping[Atom, Adapter]) -> tuple[_Part, ...]:
             tokenizer_digest=tokenizer_of([adapters[atom].operand for atom in plan.atoms]),
             is_there=False,
         )
-        found = layouts(operand, header_of(blueprint))
+        found = updates_of(operand, header_of(blueprint)).layouts
         return (_Part(operand, found, dict.fromkeys(found, Fraction(1)), blueprint),)
     parts = []
-    for atom in plan.atoms:
-        adapter = adapters[atom]
-        found = layouts(adapter.operand, adapter.header)
-        terms = [term for term in plan.terms if term.adapter == atom]
-        sums = {module: _coefficient(terms, module) for module in found}
+    for summand in summands_of(plan, adapters):
+        known = updates_of(summand.operand, summand.header)
+        require_kept(summand, known.layouts.keys() | known.beside.modules)
+        sums = {module: summand.coefficient(module) for module in known.layouts}
         coefficients = {module: value for module, value in sums.items() if value}
-        parts.append(_Part(adapter.operand, found, coefficients))
+        parts.append(_Part(summand.operand, known.layouts, coefficients))
     return tuple(parts)
-
-
-def _coefficient(terms: Iterable[Term], module: str) -> Fraction:
-    kept = (t for t in terms if all(one.keeps(module) for one in t.filters))
-    return sum((term.coefficient for term in kept), Fraction(0))
 
 
 def _modules(parts: Iterable[_Part]) -> list[str]:

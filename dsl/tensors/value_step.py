@@ -121,7 +121,8 @@ class ValueStep:
                 for job in batch:
                     place = place_of(self.derived, job.name)
                     if job.is_shared:
-                        result = self._shared(job.name, [one[job.name] for one in values])
+                        there = [one[job.name] for one in values if job.name in one]
+                        result = self._shared(job.name, there)
                     else:
                         tensors = [_change(job, one, n) for n, one in enumerate(values)]
                         result = merge.compute(tensors, options, place)

@@ -311,6 +311,26 @@ def test_projections_must_be_the_same_numbers(workshop: Any, architectures: Any)
         tensors(total("elementwise", (1, derived)), one, other)
 
 
+@pytest.mark.filterwarnings("ignore:Specified to not save vera_A:UserWarning")
+def test_projections_are_taken_from_whoever_saved_them(workshop: Any, architectures: Any) -> None:
+    from peft import VeraConfig
+
+    base = architectures["llama"]
+    one, other = (
+        workshop.train(
+            name, VeraConfig(r=4, target_modules=["q_proj"], save_projection=name == "b"), base()
+        )
+        for name in "ab"
+    )
+    derived = call(
+        "ties", total("elementwise", (1, one)), total("elementwise", (1, other)), density=HALF
+    )
+    result = tensors(total("elementwise", (1, derived)), one, other)
+    for name, tensor in load_file(other.path).items():
+        if name.endswith(("vera_A", "vera_B")):
+            assert torch.equal(result[name], tensor)
+
+
 def test_values_that_replace_the_bases_are_refused(workshop: Any) -> None:
     one = workshop.adapter("one", modules_to_save=["conv"])
     derived = call("trim", total("elementwise", (1, one)), density=HALF)
@@ -368,6 +388,20 @@ def test_convolutions_and_embeddings_keep_their_forms(workshop: Any) -> None:
         expected = u[:, :3] * s[:3] @ vt[:3]
         ours = update.T if is_embedding else update.flatten(1)
         torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("function", ["truncate", "lora", "core", "ties"])
+def test_filters_that_keep_nothing_are_refused_by_functions_of_updates(
+    pair: Any, function: str
+) -> None:
+    one, other = pair
+    kept = ModuleFilter(modules="layers.9")
+    operands = [total("exact", (1, one), (1, other, kept))]
+    if function in ("core", "ties"):
+        operands = [total("exact", (1, one)), total("exact", (1, other, kept))]
+    derived = call(function, *operands, **({"density": HALF} if function == "ties" else {}), rank=2)
+    with pytest.raises(IncompatibleError, match=r"only\(\.\.\..* keeps no module of 'b'"):
+        workshop_prepare(total("elementwise", (1, derived)), one, other)
 
 
 def test_groups_are_refused_by_functions_of_updates(workshop: Any) -> None:
