@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .cards.metadata import metadata_of
 from .errors import RefusedSourceError, SourceError
 
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -124,21 +125,11 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    if text is None or not text.startswith("---"):
-        return {}
-    import yaml
-
-    block = text.split("\n---", 1)[0].removeprefix("---")
+    text = _read_text(path) or ""
     try:
-        data = yaml.safe_load(block)
-    except yaml.YAMLError as error:
-        raise SourceError(f"the metadata block of '{path}' is not YAML: {error}") from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise SourceError(f"the metadata block of '{path}' is no mapping of fields")
-    return data
+        return metadata_of(text)
+    except SourceError as error:
+        raise SourceError(f"'{path}': {error}") from error
 
 
 def _tokenizer_digest(path: Path) -> str | None:

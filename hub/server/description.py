@@ -8,9 +8,9 @@ from typing import Any
 
 from ...store import FileRecord
 from ...store.repositories.git_objects import pointer
-from ..peft_folder import CONFIG_NAME
+from ..peft_folder import CARD_NAME, CONFIG_NAME
 from .call import instant
-from .card import CARD_NAME, card_data
+from .card import card_data
 from .site import Site
 from .sources import Edition, Source
 

@@ -211,6 +211,31 @@ def test_what_cannot_be_read_is_said(hub: AdapterHub, write_lora: WriteLora) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [
+        ("date: 2024-13-45", "is not YAML"),
+        ("[" * 1000, "nested more than 40 deep"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nlicense: *b", "uses anchors"),
+        ("just words", "no mapping"),
+    ],
+)
+def test_a_card_that_would_do_harm_is_refused(
+    hub: AdapterHub, write_lora: WriteLora, block: str, why: str
+) -> None:
+    folder = write_lora("run")
+    (folder / "README.md").write_text(f"---\n{block}\n---\n")
+    with pytest.raises(SourceError, match=f"README.md': the metadata block .*{why}"):
+        hub.add(folder, kind="lm", language="en")
+    assert_nothing_stored(hub)
+
+
+def test_a_card_that_an_editor_marked_is_read(hub: AdapterHub, write_lora: WriteLora) -> None:
+    folder = write_lora("run")
+    (folder / "README.md").write_bytes(b"\xef\xbb\xbf---\r\nlanguage: pt\r\n---\r\n# A card\r\n")
+    assert hub.add(folder, kind="lm").version.languages == ("pt",)
+
+
 def test_a_name_that_changes_its_language_is_said(hub: AdapterHub, write_lora: WriteLora) -> None:
     assert hub.add(write_lora("a", 1), kind="lm", language="en", name="mine").warnings == ()
     assert hub.add(write_lora("b", 2), kind="lm", language="en", name="mine").warnings == ()
