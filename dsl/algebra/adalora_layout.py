@@ -6,11 +6,11 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header, TensorEntry
+from .fields import finite, positive
 from .lora_layout import check_targets
 from .modules import Tensors, find
 from .replaced import Replaced, replaced_alone
@@ -41,12 +41,9 @@ def settings_of(config: Mapping[str, Any]) -> AdaLoraSettings:
     Raises:
         IncompatibleError: a value is not of its kind.
     """
-    rank, alpha = config.get("init_r", 12), config.get("lora_alpha", 8)
-    if type(rank) is not int or rank <= 0:
-        raise IncompatibleError(f"init_r is {reprlib.repr(rank)}, expected a positive integer")
-    if type(alpha) not in (int, float) or not isfinite(alpha):
-        raise IncompatibleError(f"lora_alpha is {reprlib.repr(alpha)}, expected a finite number")
-    return AdaLoraSettings(rank, Fraction(alpha) if alpha > 0 else Fraction(rank))
+    rank = positive("init_r", config.get("init_r", 12))
+    alpha = finite("lora_alpha", config.get("lora_alpha", 8))
+    return AdaLoraSettings(rank, alpha if alpha > 0 else Fraction(rank))
 
 
 def factors_of(

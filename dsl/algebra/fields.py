@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 from ..errors import IncompatibleError, UnsupportedError, quoted
@@ -53,6 +54,28 @@ def require_understood(operand: Operand, understood: frozenset[str]) -> None:
     refused = unknown_refusal(operand.config, understood)
     if refused is not None:
         raise IncompatibleError(f"{operand.quoted} {refused.reason}", hint=refused.remedy)
+
+
+def positive(field: str, value: Any) -> int:
+    """A value that is an integer above zero.
+
+    Raises:
+        IncompatibleError: it is none, naming the field.
+    """
+    if type(value) is not int or value <= 0:
+        raise IncompatibleError(f"{field} is {reprlib.repr(value)}, expected a positive integer")
+    return value
+
+
+def finite(field: str, value: Any) -> Fraction:
+    """A value that is a number, of a size that float32 can hold.
+
+    Raises:
+        IncompatibleError: it is none, naming the field.
+    """
+    if type(value) not in (int, float) or not -1e30 < value < 1e30:
+        raise IncompatibleError(f"{field} is {reprlib.repr(value)}, expected a finite number")
+    return Fraction(value)
 
 
 def require_semantics(kind: str, semantics: str, known: tuple[str, ...]) -> None:

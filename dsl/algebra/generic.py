@@ -25,7 +25,7 @@ def counted(config: Mapping[str, Any], header: Header) -> Inspection:
     return Inspection(
         peft_type=str(config.get("peft_type") or "").upper(),
         rank=rank if type(rank) is int and rank > 0 else None,
-        alpha=float(alpha) if type(alpha) in (int, float) else None,
+        alpha=float(alpha) if type(alpha) in (int, float) and abs(alpha) < 1e30 else None,
         modules=(),
         parameters=sum(entry.elements for entry in header.entries),
         dtype="+".join(sorted(dtypes)),

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import isfinite
 from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
 from ..patterns import compiled, match
 from ..tensors.configuration import changes_base
-from .fields import COMMON_FIELDS, Refusal, unknown_fields, unknown_refusal
+from .fields import COMMON_FIELDS, Refusal, finite, positive, unknown_fields, unknown_refusal
 from .replaced import REPLACING_FIELDS
 from .scaling import Scaling
 
@@ -28,7 +27,7 @@ _UNDERSTOOD: Final = (
     | {"alpha_pattern", "fan_in_fan_out", "lora_alpha", "qalora_group_size", "r", "rank_pattern"}
     | {"use_dora", "use_rslora"}
 )
-_HARMLESS_INITIALISATIONS: Final = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
+_HARMLESS_INITIALISATIONS: Final = ("gaussian", "eva", "orthogonal", "mica")
 
 
 _REFUSED: Final[Mapping[str, Refusal]] = {
@@ -118,11 +117,11 @@ def settings(config: Mapping[str, Any], alpha: str = "lora_alpha") -> LoraSettin
         IncompatibleError: a value is not of its kind.
     """
     return LoraSettings(
-        rank=_rank("r", config.get("r", 8)),
-        alpha=_alpha(alpha, config.get(alpha, 8)),
+        rank=positive("r", config.get("r", 8)),
+        alpha=finite(alpha, config.get(alpha, 8)),
         rslora=bool(config.get("use_rslora")),
-        ranks={key: _rank("rank_pattern", value) for key, value in _pattern("rank", config)},
-        alphas={key: _alpha("alpha_pattern", value) for key, value in _pattern("alpha", config)},
+        ranks={key: positive("rank_pattern", value) for key, value in _pattern("rank", config)},
+        alphas={key: finite("alpha_pattern", value) for key, value in _pattern("alpha", config)},
     )
 
 
@@ -146,15 +145,3 @@ def _pattern(kind: str, config: Mapping[str, Any]) -> list[tuple[str, Any]]:
                 f"{field} has the key {quoted(key)}, which is no regular expression: {error}"
             ) from error
     return list(patterns.items())
-
-
-def _rank(field: str, value: Any) -> int:
-    if type(value) is not int or value <= 0:
-        raise IncompatibleError(f"{field} is {reprlib.repr(value)}, expected a positive integer")
-    return value
-
-
-def _alpha(field: str, value: Any) -> Fraction:
-    if type(value) not in (int, float) or not -1e30 < value < 1e30 or not isfinite(value):
-        raise IncompatibleError(f"{field} is {reprlib.repr(value)}, expected a finite number")
-    return Fraction(value)

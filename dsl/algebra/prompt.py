@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import Header, TensorEntry
-from .fields import COMMON_FIELDS, require_semantics, require_understood
+from .fields import COMMON_FIELDS, positive, require_semantics, require_understood
 from .generic import counted
 from .interface import Composition, Inspection, ModuleUpdates, Operand, Summand
 from .lora_result import shared_fields
@@ -163,12 +163,8 @@ class Prompt:
 
 
 def _positive(config: Mapping[str, Any], field: str, default: int | None = None) -> int:
-    value = config.get(field) or default
-    if type(value) is not int or value <= 0:
-        raise IncompatibleError(
-            f"{field} is {reprlib.repr(config.get(field))}, expected a positive integer"
-        )
-    return value
+    value = config.get(field)
+    return positive(field, value if value or default is None else default)
 
 
 PROMPT_TUNING: Final = Prompt(

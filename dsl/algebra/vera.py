@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..errors import IncompatibleError, quoted
 from ..tensors.tensorfile import DTYPE_BYTES, Header, TensorEntry
-from .fields import COMMON_FIELDS, require_semantics, require_understood
+from .fields import COMMON_FIELDS, positive, require_semantics, require_understood
 from .generic import counted
 from .interface import ComposedTensor, Composition, Inspection, ModuleUpdates, Operand, Summand
 from .lora_layout import check_targets
@@ -201,10 +201,7 @@ def _modules(
 
 
 def _rank(config: Mapping[str, Any]) -> int:
-    rank = config.get("r", 256)
-    if type(rank) is not int or rank <= 0:
-        raise IncompatibleError(f"r is {rank!r}, expected a positive integer")
-    return rank
+    return positive("r", config.get("r", 256))
 
 
 def _projections(members: Sequence[Member]) -> list[ComposedTensor]:
