@@ -113,7 +113,7 @@ def _explanation(config: Mapping[str, Any], name: str) -> tuple[str, str, str] |
         module = ".".join(parts[:count])
         if module.endswith(tuple(saved)):
             return "modules_to_save", module, ".".join(parts[count:])
-    if inner.endswith(".bias") and config.get("bias", "none") != "none":
+    if inner.endswith(".bias") and (config.get("bias") or "none") != "none":
         module = inner.removesuffix(".bias").removesuffix(".base_layer")
         return ("bias", module, "bias") if ".lora_" not in inner else None
     return None
@@ -219,8 +219,8 @@ def _fields(
     elif any("modules_to_save" in one.values for one in found):
         _require_no_head(configs[0])
     if kept.get("bias"):
-        stated = {config.get("bias") for config in configs}
-        fields["bias"] = "all" if "all" in stated else next(iter(sorted(map(str, stated))))
+        # Where they say different things, "all" comes first, which the others are parts of.
+        fields["bias"] = min({str(config.get("bias") or "none") for config in configs} - {"none"})
     if kept.get(dora.FIELD):
         fields[dora.FIELD] = True
     if modules := kept.get("trainable_token_indices"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -149,6 +150,25 @@ def test_trained_biases(workshop: Any, architectures: Any, bias: str) -> None:
     error = refused(workshop, (2, operands[0]))
     assert "trained as a whole (bias)" in error.message
     assert "train with bias='none'" in str(error.hint)
+
+
+def test_biases_of_one_adapter_beside_another_that_has_none(
+    workshop: Any, architectures: Any
+) -> None:
+    base = architectures["gpt2"]
+    one = workshop.train("one", lora("gpt2", bias="lora_only"), base())
+    place = workshop.trained(lora("gpt2"), base(), seed=1)
+    config = json.loads((place / "adapter_config.json").read_text())
+    # PEFT's default; it may as well be missing.
+    del config["bias"]
+    (place / "adapter_config.json").write_text(json.dumps(config))
+    other = workshop.operand(place, "other")
+    layers = [ModuleFilter(first=n, last=n) for n in range(2)]
+    blueprint = workshop.prepare("exact", (1, one, layers[0]), (1, other, layers[1]))
+    assert blueprint.config["bias"] == "lora_only"
+    name = "transformer.h.0.attn.c_attn.bias"
+    merged = workshop.merged(workshop.write(blueprint), base())
+    torch.testing.assert_close(merged[name], workshop.merged(one.path.parent, base())[name])
 
 
 def test_trained_biases_of_other_types(workshop: Any, architectures: Any) -> None:
