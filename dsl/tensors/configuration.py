@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..errors import IncompatibleError, quoted
+
 NEUTRAL_FIELDS: Final = frozenset(
     {
         "auto_mapping",
@@ -88,11 +90,26 @@ def _normal(name: str, value: Any) -> Any:
     if name in _ORDERED_PATTERNS and isinstance(value, Mapping):
         return [[key, value[key]] for key in value]
     if name in _UNORDERED and isinstance(value, list | tuple | set | frozenset):
-        return sorted(value, key=lambda item: (str(type(item)), item))
+        return sorted(value, key=lambda item: (str(type(item)), _orderable(item)))
     return value
 
 
+def _orderable(item: Any) -> Any:
+    return item if isinstance(item, str | int | float) else repr(item)
+
+
 def config_digest(config: Mapping[str, Any]) -> str:
-    """sha256 (hex) of the fields that bear on the function, as compact JSON with sorted keys."""
+    """sha256 (hex) of the fields that bear on the function, as compact JSON with sorted keys.
+
+    Raises:
+        IncompatibleError: a text in it holds half a character, which no UTF-8 is.
+    """
     text = json.dumps(effective(config), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    try:
+        return hashlib.sha256(text.encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        shown = quoted(text[error.start : error.end])
+        raise IncompatibleError(
+            f"adapter_config.json holds half a character (a lone surrogate), {shown}",
+            hint="write it in UTF-8",
+        ) from error

@@ -167,6 +167,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "r zero": (lambda tensors: None, {"r": 0}, "r is 0, expected a positive integer"),
     "alpha not a number": (lambda tensors: None, {"lora_alpha": None}, "lora_alpha is None"),
     "alpha NaN": (lambda tensors: None, {"lora_alpha": float("nan")}, "expected a finite number"),
+    "alpha huge": (lambda tensors: None, {"lora_alpha": 10**400}, "expected a finite number"),
     "pattern a list": (lambda tensors: None, {"alpha_pattern": ["q"]}, "expected an object"),
     "pattern no expression": (
         lambda tensors: None,
@@ -216,6 +217,13 @@ def test_equal_functions_have_equal_digests(workshop: Any) -> None:
         {"fan_in_fan_out": True},
     ):
         assert config_digest({**config, **change}) != digest, change
+
+
+def test_configurations_of_any_json_have_a_digest_or_a_reason() -> None:
+    one, other = ({"peft_type": "OFT", "target_modules": parts} for parts in ([{"a": 1}, {}], [{}]))
+    assert config_digest(one) != config_digest(other)
+    with pytest.raises(IncompatibleError, match="half a character"):
+        config_digest(json.loads('{"peft_type": "LORA", "note": "\\ud800"}'))
 
 
 def test_defaults_that_are_left_out_are_filled_in() -> None:
