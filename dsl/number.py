@@ -35,7 +35,7 @@ def exact(text: str, span: Span | None = None) -> Fraction:
     return Fraction(text)
 
 
-def bounded(value: Fraction, span: Span) -> Fraction:
+def bounded(value: Fraction, span: Span | None = None) -> Fraction:
     """Return a computed number unless it has grown beyond all use.
 
     Raises:

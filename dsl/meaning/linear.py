@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from ..errors import CheckError, DslError, LimitError, Span
 from ..functions import FUNCTION_BY_NAME, Function
+from ..number import bounded
 from .plan import AdapterKey, Derived, ModuleFilter, Option, Plan, Term, readable
 
 # Beyond these a coefficient is no longer a normal float32 number, in which all sums are done.
@@ -177,3 +178,4 @@ def _refuse_extreme_coefficients(terms: Iterable[Term]) -> None:
                 f"a coefficient of {readable(term.coefficient)} is beyond what float32 can hold",
                 hint="keep the absolute value of every coefficient between 1e-30 and 1e+30",
             )
+        bounded(term.coefficient)

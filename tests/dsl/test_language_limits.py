@@ -1,9 +1,13 @@
 """Texts that are too large, too deep or too long: refused at once, or parsed without recursion."""
 
+from fractions import Fraction
+
 import pytest
 from isogloss.dsl.checks.check import check
 from isogloss.dsl.errors import LimitError, ParseError
 from isogloss.dsl.limits import LANGUAGE_TURNS, Limits
+from isogloss.dsl.meaning.linear import LinearForm, collect
+from isogloss.dsl.meaning.plan import AdapterKey
 from isogloss.dsl.syntax import Selector, Sum
 from isogloss.dsl.text.parse import parse
 from isogloss.dsl.text.print import print_program
@@ -115,6 +119,14 @@ def test_computed_numbers_are_bounded() -> None:
         check(parse("*".join(["1.5"] * 9_000) + "*task[en]"))
     with pytest.raises(LimitError, match="too many digits"):
         check(parse("(" + " + ".join(f"1/{n}" for n in range(3, 9_000, 2)) + ")*task[en]"))
+
+
+def test_coefficients_that_add_up_are_bounded() -> None:
+    adapter, total = LinearForm.of(AdapterKey("a" * 64, "b" * 64)), LinearForm({})
+    for number in (3, 5, 7):
+        total.add(adapter, Fraction(number**5_000 + 1, number**5_000))
+    with pytest.raises(LimitError, match="too many digits"):
+        collect(total, "elementwise")
 
 
 @pytest.mark.parametrize("text", ["not " * 40_000, "(" * 100_000, "not(" * 40_000])
