@@ -44,17 +44,19 @@ def find_outdated(catalog: Catalog, name: str | None = None) -> list[Outdated]:
     Raises:
         UnknownVersionError: there is no such name. SourceError: it was not composed.
     """
-    if name is None:
-        records = catalog.find(("and", (("compare", "kind", "=", "composed"), ("flag", "here"))))
-        records = [record for record in records if record.withdrawn is None]
-    else:
-        records = [catalog.get(name)]
+    composed = ("and", (("compare", "kind", "=", "composed"), ("flag", "here")))
+    records = [record for record in catalog.find(composed) if record.withdrawn is None]
+    if name is not None:
+        asked = catalog.get(name)
+        parents = _parent_labels(asked)
+        records = [asked, *(record for record in records if record.label in parents)]
     found = {record.label: _compared(catalog, record) for record in records}
     stale = {entry.version.label: entry for entry in found.values() if entry.reasons}
     return [
         _with_stale_parents(entry, stale)
         for entry in found.values()
-        if entry.reasons or _stale_parents(entry.version, stale)
+        if (name is None or entry.version.name == name)
+        and (entry.reasons or _stale_parents(entry.version, stale))
     ]
 
 
@@ -158,10 +160,13 @@ def _withdrawn_parents(catalog: Catalog, record: VersionRecord) -> list[str]:
     return reasons
 
 
-def _stale_parents(record: VersionRecord, stale: Mapping[str, Outdated]) -> list[str]:
+def _parent_labels(record: VersionRecord) -> set[str]:
     parents = record.composition.parents if record.composition else ()
-    labels = {f"{parent.name}@v{parent.version}" for parent in parents}
-    return sorted(labels & stale.keys())
+    return {f"{parent.name}@v{parent.version}" for parent in parents}
+
+
+def _stale_parents(record: VersionRecord, stale: Mapping[str, Outdated]) -> list[str]:
+    return sorted(_parent_labels(record) & stale.keys())
 
 
 def _with_stale_parents(entry: Outdated, stale: Mapping[str, Outdated]) -> Outdated:

@@ -51,6 +51,8 @@ def test_a_newer_parent_makes_outdated(
     assert entries["xlsum-pt@v1"].changes == ("- 0.4 * lm-pt@v1", "+ 0.4 * lm-pt@v2")
     assert entries["xlsum-pt@v1"].reasons == ("lm-pt@v1 is now v2",)
     assert entries["second@v1"].reasons == ("its parent xlsum-pt@v1 is outdated",)
+    assert composed.outdated("second") == [entries["second@v1"]]
+    assert composed.outdated("xlsum-pt") == [entries["xlsum-pt@v1"]]
     again, changes = composed.compose_again("xlsum-pt")
     assert (again.version, changes) == (2, entries["xlsum-pt@v1"].changes)
     assert composed.show("xlsum-pt").languages == ("pt",)
