@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from ..errors import WeightsError
 from .catalogue import Distances
-from .plan import AdapterKey, Derived, ModuleFilter, Option, Plan, Term
-from .semantics import SEMANTICS
+from .plan import AdapterKey, Plan
+from .plan_data import key_as_json, key_from_json, plan_as_json, plan_from_json, text
 
 LOCK_NAME = "isogloss.lock.json"
 LOCK_VERSION = 2
@@ -77,17 +77,16 @@ class Lock:
             "expression": self.expression,
             "parameters": dict(self.parameters),
             "context": dict(self.context),
-            "semantics": self.plan.semantics,
+            **plan_as_json(self.plan),
             "canonical": self.plan.canonical,
             "plan": self.plan.digest,
-            "terms": [_term_as_json(term) for term in self.plan.terms],
             "adapters": [_adapter_as_json(adapter) for adapter in self.adapters],
             "distances": [
                 asdict(one) | {"languages": list(one.languages)} for one in self.distances
             ],
             "dtype": self.dtype,
             "reproducible": "bit for bit" if self.tolerance is None else "within the tolerance",
-            "result": {"weights": self.result.weights, "config": self.result.config},
+            "result": key_as_json(self.result),
             "files": dict(self.files),
             "tools": dict(self.tools),
         }
@@ -100,14 +99,14 @@ class Lock:
         return json.dumps(self.as_json(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def read_lock(text: str | bytes) -> Lock:
+def read_lock(content: str | bytes) -> Lock:
     """Read a lock file's content.
 
     Raises:
         WeightsError: not a lock, changed since it was written, or of an unknown version.
     """
     try:
-        data = json.loads(text)
+        data = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{LOCK_NAME} is not JSON: {error}") from error
     return lock_from_json(data)
@@ -128,94 +127,56 @@ def lock_from_json(data: object) -> Lock:
             hint="use the isogloss that wrote it, or a newer one",
         )
     body = {name: value for name, value in data.items() if name != "checksum"}
-    if data.get("checksum") != _checksum(body):
+    try:
+        checksum = _checksum(body)
+    except (ValueError, RecursionError) as error:
+        raise _garbled(error) from error
+    if data.get("checksum") != checksum:
         raise WeightsError(f"{LOCK_NAME} was changed after it was written: its checksum differs")
     try:
         lock = _lock(body)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise WeightsError(f"{LOCK_NAME} lacks or garbles a field: {error!r}") from error
-    if lock.plan.digest != body["plan"] or lock.plan.semantics not in SEMANTICS:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _garbled(error) from error
+    if lock.plan.digest != body["plan"]:
         raise WeightsError(f"{LOCK_NAME} contradicts itself: its terms are not its plan")
     return lock
 
 
+def _garbled(error: Exception) -> WeightsError:
+    return WeightsError(f"{LOCK_NAME} lacks or garbles a field: {error!r}")
+
+
 def _lock(body: Mapping[str, Any]) -> Lock:
     return Lock(
-        expression=body["expression"],
+        expression=text(body["expression"]),
         parameters=dict(body["parameters"]),
         context=dict(body["context"]),
-        plan=_plan(body),
+        plan=plan_from_json(body),
         distances=tuple(
             Distances(one["rule"], one["backend"], one["version"], tuple(one["languages"]))
             for one in body["distances"]
         ),
-        dtype=body["dtype"],
+        dtype=text(body["dtype"]),
         adapters=tuple(_adapter(item) for item in body["adapters"]),
-        result=AdapterKey(body["result"]["weights"], body["result"]["config"]),
+        result=key_from_json(body["result"]),
         files=dict(body["files"]),
         tools=dict(body["tools"]),
-        tolerance=body.get("tolerance"),
+        tolerance=_tolerance(body.get("tolerance")),
         errors=tuple(body.get("errors", ())),
     )
 
 
-def _plan(item: Mapping[str, Any]) -> Plan:
-    return Plan(item["semantics"], tuple(_term(term) for term in item["terms"]))
-
-
-def _term_as_json(term: Term) -> dict[str, Any]:
-    atom = term.adapter
-    if isinstance(atom, Derived):
-        what: dict[str, Any] = {"call": _derived_as_json(atom)}
-    else:
-        what = {"weights": atom.weights, "config": atom.config}
-    return {
-        "coefficient": str(term.coefficient),
-        **what,
-        "filters": [kept.as_json() for kept in term.filters],
-    }
-
-
-def _term(item: Mapping[str, Any]) -> Term:
-    called = "call" in item
-    return Term(
-        Fraction(item["coefficient"]),
-        _derived(item["call"]) if called else AdapterKey(item["weights"], item["config"]),
-        filters_from_json(item["filters"]),
-    )
-
-
-def _derived_as_json(call: Derived) -> dict[str, Any]:
-    return {
-        "function": call.function,
-        "numbers": {name: str(v) for name, v in call.options if isinstance(v, Fraction)},
-        "words": {name: v for name, v in call.options if isinstance(v, str)},
-        "operands": [
-            {
-                "semantics": operand.semantics,
-                "terms": [_term_as_json(term) for term in operand.terms],
-            }
-            for operand in call.operands
-        ],
-    }
-
-
-def _derived(item: Mapping[str, Any]) -> Derived:
-    options: dict[str, Option] = {n: Fraction(value) for n, value in item["numbers"].items()}
-    options |= item["words"]
-    operands = tuple(_plan(operand) for operand in item["operands"])
-    return Derived(item["function"], tuple(sorted(options.items())), operands)
-
-
-def filters_from_json(items: Sequence[Mapping[str, Any]]) -> tuple[ModuleFilter, ...]:
-    """Module filters of their plain data."""
-    return tuple(ModuleFilter(**item) for item in items)
+def _tolerance(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, float) or not isfinite(value) or value <= 0:
+        raise ValueError(f"{value!r} is no tolerance")
+    return value
 
 
 def _adapter_as_json(adapter: LockedAdapter) -> dict[str, Any]:
     return {
-        "weights": adapter.key.weights,
-        "config": adapter.key.config,
+        **key_as_json(adapter.key),
         "name": adapter.name,
         "version": adapter.version,
         "base_model": adapter.base_model,
@@ -227,10 +188,10 @@ def _adapter_as_json(adapter: LockedAdapter) -> dict[str, Any]:
 
 def _adapter(item: Mapping[str, Any]) -> LockedAdapter:
     return LockedAdapter(
-        key=AdapterKey(item["weights"], item["config"]),
-        name=item["name"],
-        version=item["version"],
-        base_model=item["base_model"],
+        key=key_from_json(item),
+        name=text(item["name"]),
+        version=int(item["version"]),
+        base_model=text(item["base_model"]),
         source=item["source"],
         source_revision=item["source_revision"],
         license=item["license"],
