@@ -145,6 +145,7 @@ def _made_again(
         else:
             raise _missing(adapter)
     foreseen = prepare(lock.plan, operands, lock.dtype)
+    _require_due_tolerance(lock, foreseen)
     with made_ready(foreseen, blobs.root / "tmp", memory_bytes) as ready:
         blueprint = ready.blueprint
         if config_digest(blueprint.config) != lock.result.config:
@@ -153,6 +154,14 @@ def _made_again(
                 f"the lock says {lock.result.config}"
             )
         return [*checks, Check("made again", _compared(blobs, blueprint, lock, weights))]
+
+
+def _require_due_tolerance(lock: Lock, foreseen: Blueprint) -> None:
+    """Refuse a lock that allows more than the functions in it can differ by: it proves nothing."""
+    due = foreseen.makings.tolerance if foreseen.makings else None
+    if lock.tolerance is not None and (due is None or lock.tolerance > due):
+        least = "this comes out the same to the bit" if due is None else f"{due:g} is due"
+        raise IntegrityError(f"the lock allows a difference of {lock.tolerance:g}, where {least}")
 
 
 def _compared(blobs: BlobStore, blueprint: Blueprint, lock: Lock, weights: Path) -> str:

@@ -152,6 +152,18 @@ def test_decompositions_are_proved_within_a_tolerance(stocked: AdapterHub, tmp_p
         stocked.verify(tmp_path / "near")
 
 
+@pytest.mark.parametrize(("text", "due"), [(TRUNCATED, "0.001 is due"), (TIES, "to the bit")])
+def test_locks_that_allow_anything_prove_nothing(
+    stocked: AdapterHub, tmp_path: Path, text: str, due: str
+) -> None:
+    stocked.compose(text, output=tmp_path / "far")
+    rewritten(tmp_path / "far", 1e-1)
+    path = tmp_path / "far" / LOCK_NAME
+    path.write_text(replace(read_lock(path.read_bytes()), tolerance=100.0).text())
+    with pytest.raises(IntegrityError, match=f"allows a difference of 100, where .*{due}"):
+        stocked.verify(tmp_path / "far")
+
+
 def test_what_is_the_same_anywhere_is_proved_to_the_bit(
     stocked: AdapterHub, tmp_path: Path
 ) -> None:
