@@ -81,8 +81,7 @@ def load_base(
     place = str(model).strip()
     if not place:
         raise ModelError("the base model's name is empty: give a Hub id, a folder or a GGUF file")
-    if dtype is not None and dtype not in DTYPES:
-        raise SettingsError(f"there is no dtype {dtype!r}: give one of {', '.join(DTYPES)}")
+    check_dtype(dtype)
     chosen = _device(device)
     numbers = DTYPES[dtype or default_dtype(device)]
     local = Path(place).expanduser()
@@ -104,6 +103,16 @@ def load_base(
         tokenizer_digest=digest_of_vocabulary(tokenizer),
         digest=base_digest(place),
     )
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Refuse a number format that there is none of.
+
+    Raises:
+        SettingsError: with those that there are.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise SettingsError(f"there is no dtype {dtype!r}: give one of {', '.join(DTYPES)}")
 
 
 def base_name(model: str | Path) -> str:

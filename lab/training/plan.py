@@ -167,8 +167,8 @@ def _base(plan: Mapping[str, Any], path: Path, given: str | Path | None) -> Base
         raise SettingsError(f"the plan '{path}' names no base model: write base = \"MODEL\"")
     if given is None:
         model = _beside(str(model), path)
-    said = {key: plan.get(key) for key in ("revision", "dtype", "device")}
-    return choose_base(model, name=plan.get("base_name"), **said)
+    said = {key: _text(plan, key, f"'{path}'") for key in ("revision", "dtype", "device")}
+    return choose_base(model, name=_text(plan, "base_name", f"'{path}'"), **said)
 
 
 def _tables(plan: Mapping[str, Any], kind: str, path: Path) -> list[dict[str, Any]]:
@@ -193,6 +193,8 @@ def _runs(
         if needed not in table:
             raise SettingsError(f"{place} has no {needed}")
     settings = dict(common) | {key: value for key, value in table.items() if key in NAMES}
+    if not isinstance(table.get("multilingual", False), bool):
+        raise SettingsError(f"multilingual in {place} must be true or false")
     languages = _texts(table["languages"], f"languages in {place}")
     groups = [languages] if table.get("multilingual") else [(one,) for one in languages]
     seeds = _numbers(table.get("seeds", [settings.get("seed", 0)]), f"seeds in {place}")
@@ -200,6 +202,7 @@ def _runs(
         table.get("init_seeds", [settings.get("init_seed", 0)]), f"init_seeds in {place}"
     )
     default = "{task}-{language}" if kind == "task" else "lm-{language}"
+    validation = _text(table, "validation", place)
     for group, seed, start in product(groups, seeds, starts):
         words = {
             "language": "-".join(group),
@@ -216,26 +219,24 @@ def _runs(
                 for text in _texts(table["data"], f"data in {place}")
             ],
             group,
-            table.get("task"),
+            _text(table, "task", place),
             _settings(settings | {"seed": seed, "init_seed": start}, place),
-            _filled(str(table.get("name", default)), words, place),
-            Fields(table.get("source_field"), table.get("target_field"), table.get("text_field")),
-            _beside(_filled(table["validation"], words, place), path)
-            if "validation" in table
-            else None,
+            _filled(_text(table, "name", place) or default, words, place),
+            Fields(*(_text(table, f"{one}_field", place) for one in ("source", "target", "text"))),
+            None if validation is None else _beside(_filled(validation, words, place), path),
             table.get("limit"),
-            table.get("license", plan.get("license")),
+            _text(table, "license", place) or _text(plan, "license", f"'{path}'"),
         )
 
 
 def _settings(values: Mapping[str, Any], place: str) -> Settings:
     fixed = dict(values)
     if "targets" in fixed:
-        fixed["targets"] = tuple(fixed["targets"])
+        fixed["targets"] = _texts(fixed["targets"], f"targets in {place}")
     try:
         return Settings(**fixed)
-    except TypeError as error:
-        raise SettingsError(f"{place}: a setting is of the wrong kind: {error}") from error
+    except SettingsError as error:
+        raise SettingsError(f"{place}: {error}") from error
 
 
 def _filled(text: str, words: Mapping[str, str], place: str) -> str:
@@ -247,6 +248,13 @@ def _filled(text: str, words: Mapping[str, str], place: str) -> str:
             f"{', '.join(f'{{{name}}}' for name in words)}"
         )
     return text
+
+
+def _text(table: Mapping[str, Any], key: str, place: str) -> str | None:
+    value = table.get(key)
+    if value is not None and not isinstance(value, str):
+        raise SettingsError(f"{key} in {place} must be a text, not {value!r}")
+    return value
 
 
 def _texts(value: object, what: str) -> tuple[str, ...]:
@@ -271,6 +279,8 @@ def _beside(name: str, path: Path) -> str:
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], place: str) -> None:
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"{place} is {table!r}, not a table")
     for name in table:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

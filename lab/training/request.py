@@ -68,9 +68,13 @@ def choose_base(
 
     Args:
         name: what adapters call it; default the Hub id, or the absolute path of what is on disk.
-    """
-    from ..models.base import base_digest, base_name, default_dtype
 
+    Raises:
+        SettingsError: a dtype that there is none of.
+    """
+    from ..models.base import base_digest, base_name, check_dtype, default_dtype
+
+    check_dtype(dtype)
     return BaseChoice(
         model=str(model),
         name=name or base_name(model),
@@ -167,6 +171,8 @@ def describe_run(
     sources = tuple(map(str, [data] if isinstance(data, (str, Path)) else data))
     if not sources:
         raise SettingsError("no data are given: name a file or a data set")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise SettingsError(f"limit is {limit!r}: it must be a whole number, at least 1")
     if validation is None and settings is not None and settings.patience is not None:
         raise SettingsError("patience waits for validation data, and there are none: name them")
     extra = () if validation is None else (str(validation),)

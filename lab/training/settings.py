@@ -10,6 +10,19 @@ from ..errors import SettingsError
 from ..models.prompts import DEFAULT_PROMPT, Prompt
 
 TARGET_LENGTH = 128
+_WHOLE = (
+    "steps",
+    "batch_size",
+    "accumulation",
+    "max_length",
+    "max_target_length",
+    "rank",
+    "seed",
+    "init_seed",
+    "data_seed",
+    "validate_every",
+    "patience",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ class Settings:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         Prompt(self.prompt)
         least = {"steps": 1, "batch_size": 1, "accumulation": 1, "rank": 1, "max_target_length": 1}
         least |= {"validate_every": 1, "patience": 1, "max_length": 8}
@@ -72,6 +86,23 @@ class Settings:
                 f"max_target_length {self.max_target_length} leaves nothing of max_length "
                 f"{self.max_length} for the source: lower it"
             )
+
+    def _check_kinds(self) -> None:
+        """Refuse what a plan may hold and annotations forbid: a text for a number, and the like."""
+        kinds = (
+            (_WHOLE, int, "a whole number"),
+            (("learning_rate", "alpha"), (int, float), "a number"),
+            (("prompt", "peft"), str, "a text"),
+            (("targets",), tuple, "a tuple of names"),
+            (("peft_options",), Mapping, "a table"),
+        )
+        for names, kind, what in kinds:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                    raise SettingsError(
+                        f"a setting is of the wrong kind: {name} is {value!r}, it must be {what}"
+                    )
 
     @property
     def examples(self) -> int:
