@@ -5,10 +5,10 @@ Known by their fields, not by their names, so that a copy of a set in a file nee
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
-from ...dsl.languages import normalize
 from ..errors import DataError
 from .rows import Row
 
@@ -103,12 +103,15 @@ def find_text_field(row: Row, named: Fields) -> str:
     return name
 
 
-def is_in_language(row: Row, fields: PairFields, language: str) -> bool:
-    """Return whether a row is in a language, as far as its id says; what says nothing is."""
+def is_in_languages(row: Row, fields: PairFields, languages: Container[str]) -> bool:
+    """Return whether a row is in one of some languages, as far as its id says; what is silent is.
+
+    languages: in their normal form.
+    """
     if not fields.language_in_id:
         return True
     name = str(row.fields.get("id", "")).partition("-")[0]
-    return name not in TYDI_LANGUAGES or TYDI_LANGUAGES[name] == normalize(language)
+    return name not in TYDI_LANGUAGES or TYDI_LANGUAGES[name] in languages
 
 
 def _known(row: Row) -> PairFields | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from ...dsl.languages import normalize
 from ..errors import DataError
-from .fields import Fields, PairFields, find_pair_fields, find_text_field, is_in_language
+from .fields import Fields, PairFields, find_pair_fields, find_text_field, is_in_languages
 from .rows import Row, read_rows
 from .source import Source, parse_source
 
@@ -61,7 +62,7 @@ def read_pairs(
     given: str | Path | Source,
     fields: Fields | None = None,
     *,
-    language: str | None = None,
+    language: str | Sequence[str] | None = None,
     limit: int | None = None,
 ) -> Iterator[Pair]:
     """Stream the labelled pairs of a source.
@@ -69,28 +70,32 @@ def read_pairs(
     Args:
         given: a file or a data set, as `parse_source` takes it.
         fields: which fields hold source and target; default by the rows' own, where they are known.
-        language: of a set that mixes languages and names them in each row's id (TyDi QA): which.
+        language: of a set that mixes languages and names them in each row's id (TyDi QA): which
+            one, or which ones.
         limit: at most so many, from the beginning.
 
     Raises:
         DataError: naming the place, where a row lacks a field, or its source or target is empty.
     """
-    return islice(_pairs(parse_source(given), fields or Fields(), language), limit)
+    wanted = (language,) if isinstance(language, str) else tuple(language or ())
+    return islice(_pairs(parse_source(given), fields or Fields(), wanted), limit)
 
 
-def _pairs(source: Source, fields: Fields, language: str | None) -> Iterator[Pair]:
+def _pairs(source: Source, fields: Fields, languages: Sequence[str]) -> Iterator[Pair]:
+    wanted = {normalize(one) for one in languages}
     found: PairFields | None = None
     taken = 0
     for row in read_rows(source):
         found = found or find_pair_fields(row, fields)
-        if language is not None and not is_in_language(row, found, language):
+        if wanted and not is_in_languages(row, found, wanted):
             continue
         taken += 1
         targets = _targets(row, found.target)
         read = "\n".join(_text(row, name) for name in found.sources)
         yield Pair(_identifier(row), read, targets[0], targets)
     if not taken:
-        raise DataError(f"'{source.text}' holds no rows in the language {language!r}")
+        named = " or ".join(map(repr, languages))
+        raise DataError(f"'{source.text}' holds no rows in the language {named}")
 
 
 def _identifier(row: Row) -> str:

@@ -59,9 +59,9 @@ def validation_of(run: Run, base: Base) -> Examples | None:
 def _readers(run: Run, sources: Sequence[str]) -> list[Callable[[], Iterator[Any]]]:
     if run.kind == "lm":
         return [partial(read_texts, one, run.fields, limit=run.limit) for one in sources]
-    language = run.languages[0] if len(run.languages) == 1 else None
     return [
-        partial(read_pairs, one, run.fields, language=language, limit=run.limit) for one in sources
+        partial(read_pairs, one, run.fields, language=run.languages, limit=run.limit)
+        for one in sources
     ]
 
 

@@ -17,7 +17,8 @@ from isogloss.lab.data.source import fingerprint, shipped
 from isogloss.lab.models.base import Base, load_base
 from isogloss.lab.tiny import byte_tokenizer, tiny_llama
 from isogloss.lab.training.adapter import start_adapter
-from isogloss.lab.training.request import choose_base
+from isogloss.lab.training.examples import examples_of
+from isogloss.lab.training.request import choose_base, describe_run
 from isogloss.lab.training.run import train_lm, train_task
 from isogloss.lab.training.settings import Settings
 from peft import PeftModel
@@ -70,6 +71,23 @@ def test_every_adapter_of_a_base_starts_from_one_a(folder: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)
     assert not any(value.any() for value in started(SETTINGS, folder, "B").values())
+
+
+def test_a_set_of_many_languages_gives_a_run_its_own_alone(base: Base, tmp_path: Path) -> None:
+    """The rows of TyDi QA say their language in their ids."""
+    path = tmp_path / "tydiqa.jsonl"
+    with path.open("w") as file:
+        for number, language in enumerate(("english", "swahili", "thai") * 3):
+            row = {"id": f"{language}-{number}", "context": language, "question": "?"}
+            file.write(json.dumps(row | {"answers": {"text": [language]}}) + "\n")
+    for languages, expected in ((("th",), {"thai"}), (("eng", "sw"), {"english", "swahili"})):
+        run = describe_run(
+            "task", base, path, languages, "qa", SETTINGS, None, None, None, None, None
+        )
+        examples = examples_of(run, base)
+        written = (examples[number].written for number in range(12))
+        decoded = {base.tokenizer.decode(one, skip_special_tokens=True) for one in written}
+        assert decoded == expected
 
 
 def test_a_fresh_adapter_leaves_the_callers_random_state_alone(folder: Path) -> None:
