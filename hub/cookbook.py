@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from typing import Final
 
 from ..dsl.checks.check import check
 from ..dsl.errors import CheckError, did_you_mean, quoted
@@ -12,6 +14,8 @@ from ..dsl.syntax import Call, Program
 from ..store import Catalog, RecipeRecord, UnknownVersionError
 from ..store import RecipeParameter as StoredParameter
 from ..store.errors import did_you_mean as near_misses
+
+_VERSION: Final = re.compile(r"v?[1-9][0-9]{0,8}")
 
 
 def recipes_of(catalog: Catalog) -> dict[str, Recipe]:
@@ -69,7 +73,7 @@ def find_recipe(catalog: Catalog, name: str) -> Recipe:
         return BUILT_IN_BY_NAME[bare]
     number = None
     if at:
-        if not version.removeprefix("v").isdecimal():
+        if not _VERSION.fullmatch(version):
             raise CheckError(f"{quoted(name)} names no version", hint=f"write {bare}@v1")
         number = int(version.removeprefix("v"))
     try:

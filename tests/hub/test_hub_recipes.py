@@ -115,6 +115,9 @@ def test_a_recipe_that_is_none_is_like_others(stocked: AdapterHub) -> None:
             stocked.recipe(name)
     with pytest.raises(UnknownVersionError, match="it has only v1"):
         stocked.recipe("blend@v2")
+    for version in ("v0", "latest", "v" + "9" * 30):
+        with pytest.raises(CheckError, match="names no version"):
+            stocked.recipe(f"blend@{version}")
 
 
 def test_errors_inside_a_recipe_show_its_text(stocked: AdapterHub) -> None:
