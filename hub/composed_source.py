@@ -10,10 +10,10 @@ from ..dsl.algebra import Inspection
 from ..dsl.errors import DslError
 from ..dsl.languages import normalize
 from ..dsl.meaning.lock import LOCK_NAME, Lock, read_lock
-from ..dsl.meaning.reference import is_adapter_name
 from ..dsl.tensors.configuration import config_digest
 from ..store import CompositionRecord, NewVersion, ParentRecord
 from .errors import IntegrityError, SourceError
+from .naming import refuse_odd_name
 from .peft_folder import CONFIG_NAME, WEIGHTS_NAME, PeftFolder
 from .provenance import Provenance, said_by_card
 
@@ -63,11 +63,7 @@ def composed_version(
     card = said_by_card(folder.card)
     given = said.languages or card.languages or ()
     name = said.name or f"composed-{lock.plan.digest[:12]}"
-    if not is_adapter_name(name):
-        raise SourceError(
-            f"'{name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
-            "with at most one '/' between owner and name"
-        )
+    refuse_odd_name(name)
     config: dict[str, Any] = dict(folder.config)
     return NewVersion(
         name=name,

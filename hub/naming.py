@@ -1,9 +1,23 @@
-"""What a name may go on to name: a version never changes what kind of thing a name is for."""
+"""What can be a name, and what a name may go on to name: always one kind of thing."""
 
 from __future__ import annotations
 
+from ..dsl.meaning.reference import is_adapter_name
 from ..store import Catalog
-from .errors import NameTakenError
+from .errors import NameTakenError, SourceError
+
+
+def refuse_odd_name(name: str) -> None:
+    """Refuse what expressions could not call an adapter.
+
+    Raises:
+        SourceError: it cannot be a name.
+    """
+    if not is_adapter_name(name):
+        raise SourceError(
+            f"'{name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
+            "with at most one '/' between owner and name"
+        )
 
 
 def refuse_other_kind(catalog: Catalog, name: str, kind: str) -> None:

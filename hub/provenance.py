@@ -8,9 +8,9 @@ from typing import Any
 
 from ..dsl.errors import LanguageError
 from ..dsl.languages import normalize
-from ..dsl.meaning.reference import is_adapter_name
 from .cards.card import PROVENANCE_FIELD
 from .errors import SourceError
+from .naming import refuse_odd_name
 from .peft_folder import CONFIG_NAME, PeftFolder
 
 KINDS = ("task", "lm")
@@ -62,7 +62,7 @@ def describe(said: Provenance, folder: PeftFolder) -> dict[str, Any]:
     config = corrected_config(said, folder)
     given, languages = _languages(said, card, folder)
     name = said.name or f"{task or kind}-{'-'.join(languages)}"
-    _refuse_odd_name(name)
+    refuse_odd_name(name)
     return {
         "name": name,
         "kind": kind,
@@ -96,15 +96,7 @@ def check_description(name: str, kind: str, task: str | None) -> None:
         SourceError: a name, kind or task that makes no sense.
     """
     kind_and_task(Provenance(kind=kind, task=task), Provenance())
-    _refuse_odd_name(name)
-
-
-def _refuse_odd_name(name: str) -> None:
-    if not is_adapter_name(name):
-        raise SourceError(
-            f"'{name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
-            "with at most one '/' between owner and name"
-        )
+    refuse_odd_name(name)
 
 
 def kind_and_task(said: Provenance, card: Provenance) -> tuple[str, str | None]:
