@@ -85,6 +85,11 @@ def read_folder(source: str | Path) -> PeftFolder:
     )
 
 
+def config_text(config: Mapping[str, Any]) -> str:
+    """A configuration as `adapter_config.json` has it, the same on any machine."""
+    return json.dumps(dict(config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def _pickled(path: Path) -> RefusedSourceError:
     target = path.with_suffix(".safetensors")
     if not target.name.startswith("adapter_model"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -13,8 +12,6 @@ from typing import Any
 from ..dsl.algebra import inspect
 from ..dsl.meaning.lock import LOCK_NAME, Lock, LockedAdapter
 from ..dsl.meaning.plan import AdapterKey
-from ..dsl.meaning.reference import is_adapter_name
-from ..dsl.tensors.blueprint import Blueprint
 from ..dsl.tensors.configuration import config_digest
 from ..dsl.tensors.execute import execute
 from ..dsl.tensors.tensorfile import read_header
@@ -31,10 +28,10 @@ from .cards.card import CardFacts, write_card
 from .cards.licenses import license_of
 from .composition import Compiled, parent_records, refuse_damaged_parents
 from .doubts import changed_languages
-from .errors import OutputError, SourceError
-from .naming import refuse_other_kind
+from .errors import OutputError
+from .naming import refuse_odd_name, refuse_other_kind
 from .output_folder import new_folder
-from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+from .peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, config_text
 from .remote.places import place_of_version, places_of
 from .workings import Working, errors_as_json, made, tolerance_of, with_errors, workings_of
 
@@ -95,12 +92,8 @@ def carry_out(catalog: Catalog, blobs: BlobStore, compiled: Compiled, result: Re
         SourceError, NameTakenError: a name that cannot be one. OutputError: a folder that is taken.
         WeightsError: a result that is not finite. IntegrityError: a parent that is damaged.
     """
-    if result.name is not None and not is_adapter_name(result.name):
-        raise SourceError(
-            f"'{result.name}' cannot name an adapter: use letters, digits, '.', '_' and '-', "
-            "with at most one '/' between owner and name"
-        )
     if result.name is not None:
+        refuse_odd_name(result.name)
         refuse_other_kind(catalog, result.name, "composed")
     known = _known(catalog, blobs, compiled) if result.name is not None else None
     if known is not None and result.output is None and compiled.blueprint.makings is not None:
@@ -191,11 +184,6 @@ def _kept(
     return replace(composed, warnings=(*composed.warnings, *changed))
 
 
-def config_text(blueprint: Blueprint) -> str:
-    """The result's `adapter_config.json`, the same for the same blueprint on any machine."""
-    return json.dumps(blueprint.config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
 def _write_beside(
     catalog: Catalog, folder: Path, compiled: Compiled, lock: Lock, result: Result
 ) -> None:
@@ -214,13 +202,13 @@ def _write_beside(
         distance=distance_in_words(compiled.blueprint),
         warnings=compiled.blueprint.warnings,
     )
-    (folder / CONFIG_NAME).write_text(config_text(compiled.blueprint), encoding="utf-8")
+    (folder / CONFIG_NAME).write_text(config_text(compiled.blueprint.config), encoding="utf-8")
     (folder / CARD_NAME).write_text(write_card(facts, lock), encoding="utf-8")
     (folder / LOCK_NAME).write_text(lock.text(), encoding="utf-8")
 
 
 def _lock(catalog: Catalog, compiled: Compiled, digest: str) -> Lock:
-    config = hashlib.sha256(config_text(compiled.blueprint).encode()).hexdigest()
+    config = hashlib.sha256(config_text(compiled.blueprint.config).encode()).hexdigest()
     parents = sorted(compiled.parents.items())
     return Lock(
         expression=compiled.request.expression,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,29 +16,17 @@ from ...dsl.meaning.plan import AdapterKey
 from ...dsl.tensors.blueprint import prepare
 from ...store import BlobStore, Catalog, Score, VersionRecord
 from ..assessment import distance_in_words, with_risks
-from ..cards.card import CardFacts, RemotePlace, write_card
-from ..cards.licenses import license_of
+from ..cards.card import write_card
+from ..cards.facts import datasets_of, facts_of
 from ..composition import operand
 from ..errors import IntegrityError
-from ..peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+from ..peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, config_text
 from .client import RemoteFile
 from .places import places_of
 
 SCORES_NAME = ".eval_results/isogloss.yaml"
 # A card can be mended and scores come later; what a version is are the others.
 BESIDE = (CARD_NAME, SCORES_NAME)
-_PROVENANCE = (
-    "kind",
-    "task",
-    "dataset_revision",
-    "objective",
-    "base_revision",
-    "steps",
-    "batch_size",
-    "learning_rate",
-    "seed",
-    "license",
-)
 
 
 @dataclass(frozen=True)
@@ -121,16 +108,19 @@ def make_release(
         IntegrityError: weights or lock are damaged. BlobError: the weights are lost.
     """
     blobs.verify(record.digest)
-    config = (
-        json.dumps(dict(record.config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    ).encode()
+    config = config_text(record.config).encode()
     lock = lock_from_json(record.composition.lock) if record.composition else None
     scores = catalog.evaluations.of(record.name, record.version)
-    facts = _facts(catalog, record, lock, scores, repository, revision)
+    facts = facts_of(record, lock, repository, revision)
+    facts = replace(facts, datasets=_datasets(catalog, record), scores=scores)
     if lock is not None:
-        facts = replace(facts, **_assessed(catalog, blobs, lock))
-        if record.composition and record.composition.warnings:
-            facts = replace(facts, warnings=record.composition.warnings)
+        distance, warnings = _assessed(catalog, blobs, lock)
+        facts = replace(
+            facts,
+            places=places_of(catalog, lock),
+            distance=distance,
+            warnings=facts.warnings or warnings,
+        )
     card = write_card(facts, lock)
     files = [
         ReleaseFile(WEIGHTS_NAME, blobs.path(record.digest)),
@@ -157,57 +147,29 @@ def _check(lock: Lock, record: VersionRecord, config: bytes) -> None:
         )
 
 
-def _facts(
-    catalog: Catalog,
-    record: VersionRecord,
-    lock: Lock | None,
-    scores: list[Score],
-    repository: str,
-    revision: str,
-) -> CardFacts:
-    shared = license_of([adapter.license for adapter in lock.adapters]) if lock else None
-    said = {name: getattr(record, name) for name in _PROVENANCE}
-    places: dict[AdapterKey, RemotePlace] = places_of(catalog, lock) if lock else {}
-    return CardFacts(
-        title=record.name,
-        base_model=str(record.base_model),
-        peft_type=record.peft_type,
-        languages=record.languages,
-        license=record.license or shared,
-        datasets=_datasets(catalog, record),
-        provenance={name: value for name, value in said.items() if value is not None},
-        places=places,
-        scores=scores,
-        repository=repository,
-        revision=revision,
-        task_type=record.config.get("task_type"),
-    )
-
-
-def _assessed(catalog: Catalog, blobs: BlobStore, lock: Lock) -> dict[str, Any]:
-    """What the parents' weights say about the composition, if all of them are here."""
+def _assessed(catalog: Catalog, blobs: BlobStore, lock: Lock) -> tuple[str | None, tuple[str, ...]]:
+    """Distance and warnings, as far as the parents' weights are here to tell."""
     parents: dict[AdapterKey, VersionRecord] = {}
     for adapter in lock.adapters:
         found = catalog.by_digest(adapter.key.weights, adapter.key.config)
         if not found or not blobs.contains(adapter.key.weights):
-            return {}
+            return None, ()
         named = [one for one in found if (one.name, one.version) == (adapter.name, adapter.version)]
         parents[adapter.key] = (named or found)[-1]
     operands = {key: operand(parent, blobs) for key, parent in parents.items()}
     blueprint = prepare(lock.plan, operands, lock.dtype)
     if blueprint.makings is not None:
         # That would take as long as composing it.
-        return {}
+        return None, ()
     blueprint = with_risks(blueprint, lock.plan, parents)
-    return {"distance": distance_in_words(blueprint), "warnings": blueprint.warnings}
+    return distance_in_words(blueprint), blueprint.warnings
 
 
 def _datasets(catalog: Catalog, record: VersionRecord) -> list[str]:
     """Everything that it or an ancestor in this catalogue was trained on."""
     lineage = catalog.ancestors(record.name, record.version)
     versions = [record, *(version for node in lineage.nodes for version in node.versions)]
-    listed = {name.strip() for one in versions for name in (one.dataset or "").split(",")}
-    return sorted(listed - {""})
+    return sorted({name for one in versions for name in datasets_of(one)})
 
 
 def _eval_results(scores: list[Score]) -> bytes | None:

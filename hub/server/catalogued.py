@@ -6,7 +6,6 @@ the same; scores, which come later, and withdrawals are not in it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,14 +24,13 @@ from ...store import (
 from ...store.errors import did_you_mean
 from ...store.repositories.git_objects import commit_oid, tree_oids
 from ...store.repositories.records import MAIN
-from ..cards.card import CardFacts, write_card
-from ..peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
+from ..cards.card import write_card
+from ..cards.facts import facts_of
+from ..peft_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, config_text
 from .files import large_file, small_file
 from .sources import Edition
 
 _AUTHOR = "isogloss"
-_FACTS = ("kind", "task", "dataset_revision", "objective", "base_revision", "steps")
-_MORE_FACTS = ("batch_size", "learning_rate", "seed", "license")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +147,7 @@ def _commit(full_name: str, version: VersionRecord, parent: str | None) -> Commi
 def _files(
     full_name: str, version: VersionRecord
 ) -> tuple[tuple[FileRecord, ...], dict[str, bytes]]:
-    lock = None
-    if version.composition is not None:
-        lock = json.dumps(version.composition.lock, sort_keys=True)
-    return _files_of(full_name, _Frozen(version), lock)
+    return _files_of(full_name, _Frozen(version))
 
 
 class _Frozen:
@@ -170,25 +165,11 @@ class _Frozen:
 
 
 @lru_cache(maxsize=4096)
-def _files_of(
-    full_name: str, frozen: _Frozen, lock_text: str | None
-) -> tuple[tuple[FileRecord, ...], dict[str, bytes]]:
+def _files_of(full_name: str, frozen: _Frozen) -> tuple[tuple[FileRecord, ...], dict[str, bytes]]:
     version = frozen.version
-    config = json.dumps(dict(version.config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    lock = lock_from_json(json.loads(lock_text)) if lock_text is not None else None
-    said = {name: getattr(version, name) for name in (*_FACTS, *_MORE_FACTS)}
-    facts = CardFacts(
-        title=version.name,
-        base_model=str(version.base_model),
-        peft_type=version.peft_type,
-        languages=version.languages,
-        license=version.license,
-        datasets=[name.strip() for name in (version.dataset or "").split(",") if name.strip()],
-        provenance={name: value for name, value in said.items() if value is not None},
-        repository=full_name,
-        revision=f"v{version.version}",
-    )
-    texts = {CONFIG_NAME: config, CARD_NAME: write_card(facts, lock)}
+    lock = lock_from_json(version.composition.lock) if version.composition else None
+    card = write_card(facts_of(version, lock, full_name, f"v{version.version}"), lock)
+    texts = {CONFIG_NAME: config_text(version.config), CARD_NAME: card}
     if lock is not None:
         texts[LOCK_NAME] = lock.text()
     small = [small_file(path, text.encode()) for path, text in texts.items()]

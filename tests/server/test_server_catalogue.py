@@ -118,6 +118,21 @@ def test_a_composed_version_has_its_lock(
         assert (down / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
 
 
+def test_a_card_says_how_to_load_it_and_what_was_warned_of(
+    url: str, ask: Callable[..., Any], hub: AdapterHub, write_lora: WriteLora, tmp_path: Path
+) -> None:
+    config = {"task_type": "SEQ_2_SEQ_LM"}
+    for seed, language in enumerate(("en", "pt")):
+        folder = write_lora(tmp_path / language, seed, rank=4, config=config)
+        hub.add(folder, kind="lm", language=language, license="mit")
+    (warning,) = hub.compose("lm[en] + lm[pt]", name="mix").warnings
+    for name in ("lm-en", "mix"):
+        card = ask(url, "GET", f"/local/{name}/resolve/main/README.md").body.decode()
+        assert "AutoModelForSeq2SeqLM.from_pretrained" in card
+        assert "license: mit" in card
+        assert (warning in " ".join(card.split())) == (name == "mix")
+
+
 def test_what_is_pushed_is_catalogued(
     url: str, api: HfApi, hub: AdapterHub, write_lora: WriteLora, tmp_path: Path
 ) -> None:
