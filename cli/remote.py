@@ -55,12 +55,14 @@ def publish(
     """
     if options["card"] and options["tag"]:
         raise click.UsageError("--card moves no tag; leave --tag out")
+    if options["card"] and options["private"]:
+        raise click.UsageError("--card makes no repository; leave --private out")
     with settings.open_hub() as hub:
         published = hub.publish(adapter, repo, dry_run=dry_run, **options)
     if as_json:
         print_json(_published_json(published))
     elif dry_run:
-        _print_rehearsal(published)
+        _print_rehearsal(published, options["message"], private=options["private"])
     else:
         _print_published(published)
 
@@ -136,16 +138,20 @@ def _print_published(published: Published) -> None:
     note(f"isogloss pull {published.repo}@{published.tag}")
 
 
-def _print_rehearsal(published: Published) -> None:
-    print_text(f"Would publish {published.version.label} to {published.endpoint}/{published.repo}")
+def _print_rehearsal(published: Published, message: str | None, *, private: bool) -> None:
+    label, repo, tag = published.version.label, published.repo, published.tag
+    what = f"publish {label} to" if tag else f"renew the card of {label} at"
+    print_text(f"Would {what} {published.endpoint}/{repo}")
     print_title("Files")
     columns = [Column("path"), Column("size", number=True), Column("sha256")]
     print_table(columns, [(one.path, size(one.size_bytes), one.sha256) for one in published.files])
     print_title("Card")
     print_text(published.card.rstrip("\n"))
     print_title("Commands")
-    repo = shlex.quote(published.repo)
-    tag = shlex.quote(published.tag or "")
-    print_text(f"isogloss publish {published.version.label} {repo} --tag {tag}")
-    print_text(f"isogloss pull {repo}@{tag}")
-    print_text(f"hf download {repo} --revision {tag}")
+    options = ["--tag", tag] if tag else ["--card"]
+    options += ["--private"] if private else []
+    options += ["--message", message] if message else []
+    print_text(shlex.join(["isogloss", "publish", label, repo, *options]))
+    if tag:
+        print_text(shlex.join(["isogloss", "pull", f"{repo}@{tag}"]))
+        print_text(shlex.join(["hf", "download", repo, "--revision", tag]))

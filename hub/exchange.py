@@ -72,7 +72,7 @@ class Exchange(ABC):
         if not record.here:
             refuse_awaited([record])
         destination = Destination(repo, tag, private, message)
-        act = rehearse if dry_run else publish_card if card else publish
+        act = partial(rehearse, card=card) if dry_run else publish_card if card else publish
         return act(self.catalog, self.blobs, client or HubClient(), record, destination)
 
     def pull(

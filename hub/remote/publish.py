@@ -75,14 +75,22 @@ class Published:
 
 
 def rehearse(
-    catalog: Catalog, blobs: BlobStore, client: HubClient, record: VersionRecord, to: Destination
+    catalog: Catalog,
+    blobs: BlobStore,
+    client: HubClient,
+    record: VersionRecord,
+    to: Destination,
+    *,
+    card: bool = False,
 ) -> Published:
-    """What publishing would send; no hub is asked.
+    """What publishing, or renewing the card alone, would send; no hub is asked.
 
     Raises:
         SourceError: a name that cannot be one. IntegrityError, BlobError: damaged content.
     """
     release, tag = _prepared(catalog, blobs, record, to)
+    if card:
+        return _outcome(client, record, to, release.beside(), None, None, created=False)
     return _outcome(client, record, to, release, tag, None, created=False)
 
 

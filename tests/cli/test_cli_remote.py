@@ -81,7 +81,14 @@ def test_a_dry_run_shows_it_all(
     shown = invoke("publish", "xlsum-pt", REPO, "--tag", "best", "--dry-run").stdout
     for part in ("adapter_model.safetensors", "isogloss.lock.json", "base_model: acme/tiny"):
         assert part in shown
-    assert f"isogloss publish xlsum-pt@v1 {REPO} --tag best" in shown
+    assert f"isogloss publish xlsum-pt@v1 {REPO} --tag best\n" in shown
+    given = ("--private", "--message", "at last")
+    shown = invoke("publish", "xlsum-pt", REPO, "--dry-run", *given).stdout
+    assert f"isogloss publish xlsum-pt@v1 {REPO} --tag v1 --private --message 'at last'\n" in shown
+    shown = invoke("publish", "xlsum-pt", REPO, "--dry-run", "--card").stdout
+    assert shown.startswith("Would renew the card of xlsum-pt@v1 at ")
+    assert "adapter_config.json" not in shown.partition("Card")[0]
+    assert shown.endswith(f"isogloss publish xlsum-pt@v1 {REPO} --card\n")
 
 
 def test_exit_codes(
@@ -94,6 +101,7 @@ def test_exit_codes(
     assert "no such repository" in invoke("pull", "acme/nothing", code=5).stderr
     assert "OWNER/NAME" in invoke("pull", "nothing", code=1).stderr
     assert "leave --tag out" in invoke("publish", "x", REPO, "--card", "--tag", "a", code=2).stderr
+    assert "leave --private" in invoke("publish", "x", REPO, "--card", "--private", code=2).stderr
     invoke("publish", "nothing", REPO, code=3)
     invoke("publish", "xlsum-en", REPO)
     assert "holds something else" in invoke("publish", "xlsum-pt", REPO, code=5).stderr
