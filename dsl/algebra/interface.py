@@ -158,7 +158,7 @@ class FactorPair(NamedTuple):
     groups: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UpdateLayout:
     """Where the tensors lie that make the true update of one module, and how they make it.
 
@@ -184,7 +184,7 @@ class UpdateLayout:
 
         return FORMS[self.form](tensors, self.scaling, self.groups)
 
-    @property
+    @cached_property
     def bound(self) -> Bound:
         """What is known of the update of a group, from the shapes alone."""
         import torch
