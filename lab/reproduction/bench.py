@@ -12,7 +12,8 @@ from ...dsl.meaning.catalogue import Context
 from ...hub.composition import Request, compile_request
 from ..data.records import Pair, read_pairs
 from ..data.source import fingerprint
-from ..models.base import base_digest
+from ..errors import SettingsError
+from ..models.base import AUTO, base_digest
 from ..scoring.adapter import find_adapter
 from ..scoring.scorer import Scorer
 from ..scoring.session import Session
@@ -21,7 +22,7 @@ from .cells import Cell, Split, cell_name, write_cell
 from .full import load_full
 from .plan import Plan, Task
 from .rows import Option
-from .vectors import Shelves, Vector, fields_of, train_vector
+from .vectors import Shelves, Vector, fields_of, settings_of, sources_of, train_vector
 
 if TYPE_CHECKING:
     from ..models.base import Base
@@ -59,6 +60,38 @@ class Bench:
         if self._session is not None:
             self._session.use(None)
         self.shelves.close()
+
+    def check(self, vector: Vector) -> None:
+        """Refuse settings that make no sense, and a vector that is there but was made by others.
+
+        What is there is taken as it is. Of another base, other data or other settings it would be
+        reported as what the plan says now.
+
+        Raises:
+            SettingsError: what differs.
+        """
+        wanted = settings_of(self.plan, vector).as_json()
+        if vector.shelf == "full" or vector.copies is not None:
+            return
+        record = self.shelves.find(vector.seed, vector.shelf, vector.name)
+        if record is None:
+            return
+        trained = record.training
+        data = [self.fingerprint(source) for source in sources_of(self.plan, vector)]
+        wanted |= {"base": (self.base.name, self.base.digest), "data": data}
+        made = {
+            **trained.get("settings", {}),
+            "base": (record.base_model, trained.get("base_digest")),
+            "data": [one.get("fingerprint") for one in trained.get("data", ())],
+        }
+        if self.base.dtype not in (None, AUTO):
+            wanted["dtype"], made["dtype"] = self.base.dtype, trained.get("base_dtype")
+        other = [name for name, value in wanted.items() if name in made and made[name] != value]
+        if other:
+            raise SettingsError(
+                f"'{vector.name}' of seed {vector.seed} in '{self.folder}' was trained with "
+                f"another {' and another '.join(other)} than would be now: give another --output"
+            )
 
     def train(self, vector: Vector, *, progress: bool = False) -> bool:
         """Train a vector that is not there; return whether it was trained."""

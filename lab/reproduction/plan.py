@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from ...dsl.languages import normalize
 from ..errors import NoDataError, SettingsError
+from ..models.prompts import Prompt
 from ..training.settings import NAMES
+from ..training.values import number, numbers, text_at, texts
 
 PARTS: Final = {
     "one": "Table 1: labelled data in one language",
@@ -150,36 +152,33 @@ def make_plan(content: Mapping[str, Any], *, folder: Path = Path(), name: str = 
     for key in ("source", "task_languages", "targets", "task", "texts"):
         if key not in content:
             raise SettingsError(f"the plan says nothing of {key!r}; it needs one")
-    tune, generate = content.get("tune", {}), content.get("generate", {})
+    tune, independent = content.get("tune", {}), content.get("independent_seeds")
+    here = "the plan"
     plan = Plan(
-        name=str(content.get("name", name)),
+        name=text_at(content, "name", here) or name,
         source=normalize(str(content["source"])),
         task_languages=_languages(content["task_languages"]),
         targets=_languages(content["targets"]),
         tasks=tuple(_task(one) for one in _tables(content["task"])),
-        texts=str(content["texts"]),
-        seeds=tuple(content.get("seeds", (0,))),
+        texts=text_at(content, "texts", here) or "",
+        seeds=numbers(content.get("seeds", [0]), "seeds"),
         parts=_parts(content.get("parts", [part for part in PARTS if part != "full"])),
-        wrong={normalize(t): _languages(w) for t, w in content.get("wrong", {}).items()},
+        wrong={normalize(t): _languages(w) for t, w in _table(content, "wrong").items()},
         tune={
-            "l": _values(tune.get("l", [n / 10 for n in range(11)])),
-            "m": _values(tune.get("m", [0.25, 0.5, 0.75, 1.0])),
+            "l": _values(tune.get("l", [n / 10 for n in range(11)]), "l"),
+            "m": _values(tune.get("m", [0.25, 0.5, 0.75, 1.0]), "m"),
         },
-        training=_training(content.get("training", {})),
-        names={normalize(tag): str(said) for tag, said in content.get("names", {}).items()},
-        validation_examples=tune.get("examples"),
-        test_examples=content.get("test", {}).get("examples"),
-        generation=Generation(
-            metrics=tuple(generate.get("metrics", ())),
-            rows=tuple(generate.get("rows", ())),
-            examples=generate.get("examples"),
-        ),
-        initialisation=content.get("initialisation", 0),
-        independent_seeds=tuple(content.get("independent_seeds", ())),
-        subsets=content.get("subsets", 5),
-        distances=content.get("distances"),
-        max_length=content.get("max_length", 512),
-        text_field=content.get("text_field"),
+        training=_training(_table(content, "training")),
+        names={normalize(tag): str(said) for tag, said in _table(content, "names").items()},
+        validation_examples=_examples(tune, "[tune]"),
+        test_examples=_examples(content.get("test", {}), "[test]"),
+        generation=_generation(content.get("generate", {})),
+        initialisation=number(content.get("initialisation", 0), "initialisation", low=0),
+        independent_seeds=numbers(independent, "independent_seeds") if independent else (),
+        subsets=number(content.get("subsets", 5), "subsets", low=0),
+        distances=text_at(content, "distances", here),
+        max_length=number(content.get("max_length", 512), "max_length", low=8),
+        text_field=text_at(content, "text_field", here),
         folder=folder,
     )
     _check(plan)
@@ -200,7 +199,14 @@ def _check(plan: Plan) -> None:
             raise SettingsError(f"[wrong] names {target!r}, which is no target")
         if target in wrong or plan.source in wrong:
             raise SettingsError(f"[wrong] of {target!r}: the target and the source are not wrong")
-    if not plan.seeds or not plan.targets or len(set(plan.seeds)) < len(plan.seeds):
+    for template in (plan.texts, *(t for k in plan.tasks for t in (k.train, k.validation, k.test))):
+        try:
+            plan.data(template, plan.source)
+        except (LookupError, ValueError) as error:
+            raise SettingsError(
+                f"{template!r} has a place that is not known: there are {{language}} and {{name}}"
+            ) from error
+    if not plan.targets or len(set(plan.seeds)) < len(plan.seeds):
         raise SettingsError("the plan needs at least one target and one seed, no seed twice")
 
 
@@ -227,10 +233,32 @@ def _task(given: Mapping[str, Any]) -> Task:
     for key in ("name", "train", "validation", "test"):
         if not isinstance(given.get(key), str):
             raise SettingsError(f"a [[task]] of the plan has no {key!r}; it needs one, a text")
-    metrics = tuple(given.get("metrics", ("bpb",)))
-    if not metrics:
-        raise SettingsError(f"task {given['name']!r} has no metrics: name one, such as bpb")
-    return Task(**{**given, "metrics": metrics})
+    where = f"[[task]] {given['name']!r}"
+    metrics = texts(given.get("metrics", ["bpb"]), f"metrics of {where}")
+    said: dict[str, Any] = {key: text_at(given, key, where) for key in given if key != "metrics"}
+    task = Task(**said, metrics=metrics)
+    Prompt(task.prompt)
+    return task
+
+
+def _generation(given: Mapping[str, Any]) -> Generation:
+    metrics, rows = (given.get(key) for key in ("metrics", "rows"))
+    return Generation(
+        metrics=texts(metrics, "metrics in [generate]") if metrics else (),
+        rows=texts(rows, "rows in [generate]") if rows else (),
+        examples=_examples(given, "[generate]"),
+    )
+
+
+def _examples(given: Mapping[str, Any], where: str) -> int | None:
+    return number(given["examples"], f"examples in {where}", low=1) if "examples" in given else None
+
+
+def _table(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = given.get(key, {})
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"[{key}] is {table!r}, not a table")
+    return table
 
 
 def _known(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -243,8 +271,8 @@ def _known(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
             raise SettingsError(f"{where} does not know {key!r}; {hint}")
 
 
-def _parts(given: Iterable[str]) -> tuple[str, ...]:
-    asked = tuple(given)
+def _parts(given: object) -> tuple[str, ...]:
+    asked = texts(given, "parts")
     _known(dict.fromkeys(asked), PARTS, "parts")
     return tuple(part for part in PARTS if part in asked)
 
@@ -253,15 +281,18 @@ def _tables(given: Any) -> list[Mapping[str, Any]]:
     return list(given) if isinstance(given, list) else [given]
 
 
-def _languages(given: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
+def _languages(given: object) -> tuple[str, ...]:
+    if not isinstance(given, (list, tuple)):
         raise SettingsError(f"{given!r} stands where a list of languages is expected")
     return tuple(dict.fromkeys(normalize(str(one)) for one in given))
 
 
-def _values(given: Iterable[float]) -> tuple[str, ...]:
+def _values(given: object, parameter: str) -> tuple[str, ...]:
     """The values as texts without rounding noise: 0.1 * 3 is 0.3."""
-    return tuple(f"{value:.6g}" for value in given)
+    found = given if isinstance(given, list) else []
+    if not found or not all(type(one) in (int, float) for one in found):
+        raise SettingsError(f"{parameter} in [tune] must be a list of numbers, not {given!r}")
+    return tuple(f"{value:.6g}" for value in found)
 
 
 def digest_of(*parts: object) -> str:

@@ -350,5 +350,5 @@ def find_row(rows: Sequence[Row], key: str) -> Row:
     for row in rows:
         if row.key == key:
             return row
-    known = ", ".join(row.key for row in rows)
+    known = ", ".join(dict.fromkeys(row.key for row in rows))
     raise SettingsError(f"there is no row {key!r}; the plan's rows are: {known}")

@@ -17,8 +17,8 @@ from .cells import Cell, Measurements, Split, read_cell
 from .crew import Alone, Crew, missing_cells, missing_vectors
 from .plan import Plan, Task
 from .results import Outcome, Results, pool
-from .rows import Option, Row, in_domain_rows, rows_of, source_rows
-from .vectors import fields_of, vectors_of
+from .rows import Option, Row, find_row, in_domain_rows, rows_of, source_rows
+from .vectors import Vector, fields_of, vectors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,11 @@ def reproduce(bench: Bench, crew: Crew | None = None) -> tuple[Results, Done]:
     crew = crew or Alone(bench)
     plan = bench.plan
     check_data(bench)
+    wanted = {seed: _vectors(plan, seed) for seed in plan.seeds}
+    for vector in (vector for vectors in wanted.values() for vector in vectors):
+        bench.check(vector)
     for seed in plan.seeds:
-        wanted = [v for number in range(len(plan.tasks)) for v in vectors_of(plan, seed, number)]
-        crew.train(missing_vectors(bench, dict.fromkeys(wanted)))
+        crew.train(missing_vectors(bench, wanted[seed]))
         bench.forget()
         for task in plan.tasks:
             lines = lines_of(plan, task, seed)
@@ -65,8 +67,7 @@ def look(bench: Bench) -> tuple[Results, Done]:
     outcomes: list[Outcome] = []
     vectors, cells = [0, 0], [0, 0]
     for seed in plan.seeds:
-        wanted = [v for number in range(len(plan.tasks)) for v in vectors_of(plan, seed, number)]
-        wanted = list(dict.fromkeys(wanted))
+        wanted = _vectors(plan, seed)
         missing = missing_vectors(bench, wanted)
         vectors[0] += len(wanted) - len(missing)
         vectors[1] += len(wanted)
@@ -85,13 +86,22 @@ def look(bench: Bench) -> tuple[Results, Done]:
     return Results(outcomes), Done((vectors[0], vectors[1]), (cells[0], cells[1]))
 
 
+def _vectors(plan: Plan, seed: int) -> list[Vector]:
+    """The vectors that a seed needs for all tasks, each once."""
+    every = (v for number in range(len(plan.tasks)) for v in vectors_of(plan, seed, number))
+    return list(dict.fromkeys(every))
+
+
 def check_data(bench: Bench) -> None:
     """Find out that data lack something before hours of training, not after.
 
     Raises:
         DataError: with the file and the field; or what is validated on is tested on too.
+        SettingsError: metrics or rows that there are none of.
     """
     plan = bench.plan
+    for key in plan.generation.rows:
+        find_row(lines_of(plan, plan.tasks[0], plan.seeds[0]), key)
     more = plan.task_languages if "in-domain" in plan.parts else ()
     for language in plan.languages:
         list(read_texts(plan.data(plan.texts, language), Fields(text=plan.text_field), limit=1))
@@ -101,7 +111,7 @@ def check_data(bench: Bench) -> None:
             source = plan.data(task.train, language)
             list(read_pairs(source, fields_of(task), language=language, limit=1))
         for language in (*plan.targets, *more):
-            find_metrics(task.metrics, language)
+            find_metrics((*task.metrics, *plan.generation.metrics), language)
             chosen_on = {pair.id for pair in bench.pairs(task, language, "validation", None)}
             tested_on = {pair.id for pair in bench.pairs(task, language, "test", None)}
             both = {one for one in chosen_on & tested_on if not one.isdigit()}

@@ -188,11 +188,10 @@ def train_vector(
         return True
     settings = settings_of(plan, vector)
     if vector.task is None:
-        sources = [plan.data(plan.texts, language) for language in vector.languages]
         train_lm(
             hub,
             loaded or base,
-            sources,
+            sources_of(plan, vector),
             language=vector.languages,
             settings=settings,
             name=vector.name,
@@ -204,7 +203,7 @@ def train_vector(
     train_task(
         hub,
         loaded or base,
-        [plan.data(labelled.train, language) for language in vector.languages],
+        sources_of(plan, vector),
         language=vector.languages,
         task=labelled.name,
         settings=settings,
@@ -229,6 +228,12 @@ def _train_full(shelves: Shelves, plan: Plan, vector: Vector, base: BaseChoice) 
         settings=settings_of(plan, vector),
         fields=fields_of(labelled),
     )
+
+
+def sources_of(plan: Plan, vector: Vector) -> list[str]:
+    """Return the data that a vector is trained on, a source for each of its languages."""
+    template = plan.texts if vector.task is None else plan.tasks[vector.task].train
+    return [plan.data(template, language) for language in vector.languages]
 
 
 def settings_of(plan: Plan, vector: Vector) -> Settings:

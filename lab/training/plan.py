@@ -41,6 +41,7 @@ from ..errors import ModelError, SettingsError
 from .request import BaseChoice, Run, choose_base, describe_run
 from .run import Trained, carry_out, find_finished
 from .settings import NAMES, Settings
+from .values import numbers, text_at, texts
 
 if TYPE_CHECKING:
     from ..models.base import Base
@@ -167,8 +168,8 @@ def _base(plan: Mapping[str, Any], path: Path, given: str | Path | None) -> Base
         raise SettingsError(f"the plan '{path}' names no base model: write base = \"MODEL\"")
     if given is None:
         model = _beside(str(model), path)
-    said = {key: _text(plan, key, f"'{path}'") for key in ("revision", "dtype", "device")}
-    return choose_base(model, name=_text(plan, "base_name", f"'{path}'"), **said)
+    said = {key: text_at(plan, key, f"'{path}'") for key in ("revision", "dtype", "device")}
+    return choose_base(model, name=text_at(plan, "base_name", f"'{path}'"), **said)
 
 
 def _tables(plan: Mapping[str, Any], kind: str, path: Path) -> list[dict[str, Any]]:
@@ -195,14 +196,14 @@ def _runs(
     settings = dict(common) | {key: value for key, value in table.items() if key in NAMES}
     if not isinstance(table.get("multilingual", False), bool):
         raise SettingsError(f"multilingual in {place} must be true or false")
-    languages = _texts(table["languages"], f"languages in {place}")
+    languages = texts(table["languages"], f"languages in {place}")
     groups = [languages] if table.get("multilingual") else [(one,) for one in languages]
-    seeds = _numbers(table.get("seeds", [settings.get("seed", 0)]), f"seeds in {place}")
-    starts = _numbers(
+    seeds = numbers(table.get("seeds", [settings.get("seed", 0)]), f"seeds in {place}")
+    starts = numbers(
         table.get("init_seeds", [settings.get("init_seed", 0)]), f"init_seeds in {place}"
     )
     default = "{task}-{language}" if kind == "task" else "lm-{language}"
-    validation = _text(table, "validation", place)
+    validation = text_at(table, "validation", place)
     for group, seed, start in product(groups, seeds, starts):
         words = {
             "language": "-".join(group),
@@ -216,23 +217,25 @@ def _runs(
             [
                 _beside(_filled(text, words | {"language": one}, place), path)
                 for one in group
-                for text in _texts(table["data"], f"data in {place}")
+                for text in texts(table["data"], f"data in {place}")
             ],
             group,
-            _text(table, "task", place),
+            text_at(table, "task", place),
             _settings(settings | {"seed": seed, "init_seed": start}, place),
-            _filled(_text(table, "name", place) or default, words, place),
-            Fields(*(_text(table, f"{one}_field", place) for one in ("source", "target", "text"))),
+            _filled(text_at(table, "name", place) or default, words, place),
+            Fields(
+                *(text_at(table, f"{one}_field", place) for one in ("source", "target", "text"))
+            ),
             None if validation is None else _beside(_filled(validation, words, place), path),
             table.get("limit"),
-            _text(table, "license", place) or _text(plan, "license", f"'{path}'"),
+            text_at(table, "license", place) or text_at(plan, "license", f"'{path}'"),
         )
 
 
 def _settings(values: Mapping[str, Any], place: str) -> Settings:
     fixed = dict(values)
     if "targets" in fixed:
-        fixed["targets"] = _texts(fixed["targets"], f"targets in {place}")
+        fixed["targets"] = texts(fixed["targets"], f"targets in {place}")
     try:
         return Settings(**fixed)
     except SettingsError as error:
@@ -248,28 +251,6 @@ def _filled(text: str, words: Mapping[str, str], place: str) -> str:
             f"{', '.join(f'{{{name}}}' for name in words)}"
         )
     return text
-
-
-def _text(table: Mapping[str, Any], key: str, place: str) -> str | None:
-    value = table.get(key)
-    if value is not None and not isinstance(value, str):
-        raise SettingsError(f"{key} in {place} must be a text, not {value!r}")
-    return value
-
-
-def _texts(value: object, what: str) -> tuple[str, ...]:
-    texts = (value,) if isinstance(value, str) else value
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(one, str) for one in texts):
-        raise SettingsError(f"{what} must be a text or a list of texts, not {value!r}")
-    if not texts:
-        raise SettingsError(f"{what} is empty")
-    return tuple(texts)
-
-
-def _numbers(value: object, what: str) -> list[int]:
-    if not isinstance(value, list) or not value or not all(type(one) is int for one in value):
-        raise SettingsError(f"{what} must be a list of whole numbers, not {value!r}")
-    return value
 
 
 def _beside(name: str, path: Path) -> str:

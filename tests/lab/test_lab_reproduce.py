@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,16 @@ def test_lambda_is_chosen_on_validation_data_alone(bench: Bench) -> None:
         ('name = "echo"', 'names = "echo"', "[[task]] does not know 'names'; did you mean 'name'"),
         ('texts = "data', 'text = "data', "the plan does not know 'text'; did you mean 'texts'"),
         ("seeds = [1]", "seeds = [1", "is no plan in TOML"),
+        ("seeds = [1]", "seeds = 1", "seeds must be a list of whole numbers, not 1"),
+        ('targets = ["es"]', "targets = 3", "3 stands where a list of languages is expected"),
+        ("{language}-texts", "{lang}-texts", "there are {language} and {name}"),
+        ("{language}-dev", "{-dev", "there are {language} and {name}"),
+        ('[wrong]\nes = ["fr"]', "[wrong]\nes = 3", "3 stands where a list of languages"),
+        ("l = [0.5, 1.0]", "l = []", "l in [tune] must be a list of numbers, not []"),
+        ("l = [0.5, 1.0]", 'l = "0.5"', "l in [tune] must be a list of numbers, not '0.5'"),
+        ("examples = 4", "examples = 0", "examples in [test] must be a whole number, at least 1"),
+        ("max_length = 96", 'max_length = "x"', "max_length must be a whole number, at least 8"),
+        ('name = "echo"', 'name = "echo"\nprompt = "x"', "must hold {source} exactly once"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(
@@ -309,6 +320,46 @@ def test_a_plan_that_makes_no_sense_is_refused(
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NoDataError, match="there is no plan"):
         read_plan(tmp_path / "plan.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("steps = 1", 'steps = "1"', "steps is '1', it must be a whole number"),
+        ('metrics = ["language"]', 'metrics = ["rouge9"]', "there is no metric 'rouge9'"),
+        ('"steer"]', '"stear"]', "there is no row 'stear'; the plan's rows are: base, "),
+    ],
+)
+def test_nothing_is_trained_for_a_plan_that_cannot_be_finished(
+    base: BaseChoice, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in PLAN
+    plan = read_plan(write_plan(tmp_path, PLAN.replace(old, new, 1)))
+    crew = Counting(Bench(plan, tmp_path / "out", base))
+    with pytest.raises(SettingsError) as caught:
+        reproduce(crew.bench, crew)
+    assert said in str(caught.value)
+    assert crew.trained == []
+
+
+def test_vectors_of_another_base_or_other_settings_or_data_are_not_reported_as_these(
+    bench: Bench, base: BaseChoice, tmp_path: Path
+) -> None:
+    other = replace(base, digest="0" * 64)
+    steps = bench.folder.parent / "steps.toml"
+    steps.write_text(PLAN.replace("steps = 1", "steps = 2"))
+    for changed, what in (
+        (Bench(bench.plan, bench.folder, other), "another base than"),
+        (Bench(bench.plan, bench.folder, replace(base, dtype="bfloat16")), "another dtype than"),
+        (Bench(read_plan(steps), bench.folder, base), "another steps than"),
+    ):
+        with pytest.raises(SettingsError, match=f"'echo-en' of seed 1 in .*{what}"):
+            reproduce(changed)
+        changed.close()
+    texts = bench.folder.parent / "data" / "es-texts.jsonl"
+    texts.write_text(texts.read_text() + '{"text": "one more"}\n')
+    with pytest.raises(SettingsError, match=r"'lm-es' of seed 1 .*another data than"):
+        reproduce(bench)
 
 
 def test_choosing_on_test_data_is_refused(base: BaseChoice, tmp_path: Path) -> None:
