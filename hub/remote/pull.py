@@ -46,17 +46,19 @@ def pull(
     name = said.name or reference.repo
     if not is_adapter_name(name):
         raise SourceError(f"'{name}' cannot be a name in the catalogue; give another with --name")
-    if reference.revision and is_commit(reference.revision) and _is_plain(said):
+    plain = _is_plain(said)
+    if plain and reference.revision and is_commit(reference.revision):
         known = _known(catalog, client, reference.repo, reference.revision, name)
-        if known is not None and known.here:
+        if known is not None and _is_sound(blobs, known):
             return Added(known, created=False)
     commit = _commit_of(client, reference)
     if commit is None:
         raise RemoteNotFoundError(f"{reference.repo} is empty")
-    if _is_plain(said):
-        known = _known(catalog, client, reference.repo, commit, name)
-        if known is not None and not known.here:
-            said = said_of(known)
+    known = _known(catalog, client, reference.repo, commit, name) if plain else None
+    if known is not None:
+        if _is_sound(blobs, known):
+            return Added(known, created=False)
+        said = said_of(known)
     with fetched(client, reference.repo, commit) as folder:
         place = RemotePlace(source_url(client.endpoint, reference.repo), commit)
         return add_folder(catalog, blobs, folder, replace(said, name=name), place)
@@ -130,6 +132,11 @@ def _refuse_incomplete(repo: str, tree: Mapping[str, RemoteFile]) -> None:
 def _is_plain(said: Provenance) -> bool:
     """Whether nothing is said but a name."""
     return all(getattr(said, one.name) is None for one in fields(said) if one.name != "name")
+
+
+def _is_sound(blobs: BlobStore, record: VersionRecord) -> bool:
+    """Whether a version's weights are here, as they were."""
+    return record.here and blobs.soundness(record.digest) is True
 
 
 def _known(

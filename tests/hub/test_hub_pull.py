@@ -138,6 +138,23 @@ def test_what_is_here_needs_no_hub(
     assert remote.asked == []
 
 
+def test_what_is_here_is_fetched_again_only_if_it_is_damaged(
+    published: AdapterHub, other: AdapterHub, client: HubClient, remote: FaultyHub
+) -> None:
+    first = other.pull(REPO, client=client).version
+    remote.forget()
+    again = other.pull(f"{REPO}@v1", client=client)
+    assert (again.created, again.version, remote.count("GET", "/resolve/")) == (False, first, 0)
+    path = other.blobs.path(first.digest)
+    for reference in (f"{REPO}@{first.source_revision}", REPO):
+        path.chmod(0o644)
+        path.write_bytes(b"damaged")
+        mended = other.pull(reference, client=client)
+        assert (mended.created, mended.version) == (False, first)
+        assert "they are sound again" in mended.warnings[0]
+        other.blobs.verify(first.digest)
+
+
 def test_a_new_card_is_no_new_version(
     published: AdapterHub, other: AdapterHub, client: HubClient
 ) -> None:
