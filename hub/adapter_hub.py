@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..dsl.meaning.recipes import Recipe
     from .composition import Compiled, Explanation, Outdated, Request
     from .difference import Difference
+    from .provenance import Facts
     from .result import Composed
     from .series import Value
 
@@ -92,23 +93,8 @@ class AdapterHub(Exchange):
         self,
         source: str | Path,
         *,
-        kind: str | None = None,
         language: str | Sequence[str] | None = None,
-        task: str | None = None,
-        name: str | None = None,
-        dataset: str | None = None,
-        dataset_revision: str | None = None,
-        objective: str | None = None,
-        base: str | None = None,
-        base_revision: str | None = None,
-        steps: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        seed: int | None = None,
-        license: str | None = None,
-        note: str | None = None,
-        training: Mapping[str, Any] | None = None,
-        library_versions: Mapping[str, str] | None = None,
+        **said: Unpack[Facts],
     ) -> Added:
         """Catalogue a PEFT folder as the next version of its name.
 
@@ -119,11 +105,9 @@ class AdapterHub(Exchange):
 
         Args:
             source: folder with `adapter_config.json` and `adapter_model.safetensors`.
-            kind: `task` (trained on labelled data) or `lm` (on unlabelled text).
             language: ISO 639 or BCP 47 code; several for a multilingual adapter.
-            name: default `TASK-LANGUAGE`, `lm-LANGUAGE` or `composed-DIGEST`.
-            training: what else is to be known of the run that made it, as plain JSON.
-            library_versions: of the libraries that it was trained with.
+            said: kind, task, name and all else that is known of it (see `Facts`). Its name is
+                `TASK-LANGUAGE`, `lm-LANGUAGE` or `composed-DIGEST` unless another is given.
 
         Raises:
             SourceError, RefusedSourceError, LanguageError: the folder or an argument.
@@ -132,26 +116,8 @@ class AdapterHub(Exchange):
         from .addition import add_folder
         from .provenance import Provenance, languages_given
 
-        said = Provenance(
-            kind=kind,
-            languages=languages_given(language),
-            task=task,
-            name=name,
-            dataset=dataset,
-            dataset_revision=dataset_revision,
-            objective=objective,
-            base=base,
-            base_revision=base_revision,
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-            license=license,
-            note=note,
-            training=training,
-            library_versions=library_versions,
-        )
-        return add_folder(self.catalog, self.blobs, source, said)
+        facts = Provenance(languages=languages_given(language), **said)
+        return add_folder(self.catalog, self.blobs, source, facts)
 
     def find(
         self,

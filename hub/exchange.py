@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from ..store import Added, BlobStore, Catalog, VersionRecord
 from .awaited import Bring, refuse_awaited
@@ -14,6 +14,7 @@ from .errors import SourceError
 from .meaning import memory_of
 
 if TYPE_CHECKING:
+    from .provenance import Facts
     from .remote.client import HubClient
     from .remote.fetched_parents import Fetch
     from .remote.importing import Imported
@@ -79,20 +80,16 @@ class Exchange(ABC):
         self,
         reference: str,
         *,
-        name: str | None = None,
-        kind: str | None = None,
         language: str | Sequence[str] | None = None,
-        task: str | None = None,
-        base: str | None = None,
         client: HubClient | None = None,
-        **said: str | int | float | None,
+        **said: Unpack[Facts],
     ) -> Added:
         """Put a repository's adapter into the catalogue, pinned to a commit and checked.
 
         Args:
             reference: `OWNER/NAME`, `OWNER/NAME@tag` or `OWNER/NAME@sha`.
-            name: in the catalogue; default `OWNER/NAME`.
-            kind, language, task, base, said: as `add` takes them, where the card does not say it.
+            language, said: as `add` takes them, where the card does not say it. Its name is
+                `OWNER/NAME` unless another is given.
             client: another hub than the usual one.
 
         Raises:
@@ -105,14 +102,7 @@ class Exchange(ABC):
         from .remote.names import parse_remote
         from .remote.pull import pull
 
-        facts = Provenance(
-            kind=kind,
-            languages=languages_given(language),
-            task=task,
-            name=name,
-            base=base,
-            **said,  # type: ignore[arg-type]  # the fields of `add`, each with its own type
-        )
+        facts = Provenance(languages=languages_given(language), **said)
         remote = parse_remote(reference)
         return pull(self.catalog, self.blobs, client or HubClient(), remote, facts)
 

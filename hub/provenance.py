@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from ..dsl.errors import LanguageError
 from ..dsl.languages import normalize
@@ -15,6 +16,39 @@ from .peft_folder import CONFIG_NAME, PeftFolder
 
 KINDS = ("task", "lm")
 RESERVED_TASKS = ("task", "lm", "any")
+
+
+class Facts(TypedDict, total=False):
+    """What can be said of an adapter when it is added, besides its languages.
+
+    Attributes:
+        kind: `task` (trained on labelled data) or `lm` (on unlabelled text).
+        task: for which it was trained, such as `xlsum`.
+        name: in the catalogue.
+        dataset, dataset_revision, objective: what it was trained on, and to do what.
+        base, base_revision: the model that it is for.
+        steps, batch_size, learning_rate, seed: of its training.
+        license, note: plain text.
+        training: what else is to be known of the run that made it, as plain JSON.
+        library_versions: of the libraries that it was trained with.
+    """
+
+    kind: str | None
+    task: str | None
+    name: str | None
+    dataset: str | None
+    dataset_revision: str | None
+    objective: str | None
+    base: str | None
+    base_revision: str | None
+    steps: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    seed: int | None
+    license: str | None
+    note: str | None
+    training: Mapping[str, Any] | None
+    library_versions: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +195,10 @@ def said_by_card(card: Mapping[str, Any]) -> Provenance:
     block = card.get(PROVENANCE_FIELD)
     said = block if isinstance(block, dict) else {}
     rate = said.get("learning_rate")
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float))):
-        raise SourceError(f"the card says learning_rate {rate!r}, which is not a number")
+    if rate is not None and not _is_rate(rate):
+        raise SourceError(
+            f"the card says learning_rate {rate!r}, which is not a number from 0 upwards"
+        )
     return Provenance(
         kind=_text(said, "kind"),
         languages=_card_languages(card),
@@ -219,9 +255,14 @@ def _refuse_out_of_range(said: Provenance) -> None:
     for flag, value in (("--steps", said.steps), ("--batch-size", said.batch_size)):
         if value is not None and value < 0:
             raise SourceError(f"{flag} {value} is negative")
-    rate = said.learning_rate
-    if rate is not None and not 0 <= rate < float("inf"):
-        raise SourceError(f"--learning-rate {rate} is not a number from 0 upwards")
+    if said.learning_rate is not None and not _is_rate(said.learning_rate):
+        raise SourceError(f"--learning-rate {said.learning_rate} is not a number from 0 upwards")
+
+
+def _is_rate(value: Any) -> bool:
+    """Whether a value is a number from 0 upwards, and finite."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 <= value <= sys.float_info.max
 
 
 def _card_languages(card: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -230,6 +230,16 @@ def test_a_card_that_would_do_harm_is_refused(
     assert_nothing_stored(hub)
 
 
+@pytest.mark.parametrize("rate", [".nan", ".inf", "-1", "fast", "true", "9" * 400])
+def test_a_learning_rate_that_is_none_is_refused(
+    hub: AdapterHub, write_lora: WriteLora, rate: str
+) -> None:
+    folder = write_lora("run")
+    (folder / "README.md").write_text(f"---\nisogloss:\n  learning_rate: {rate}\n---\n")
+    with pytest.raises(SourceError, match="not a number from 0 upwards"):
+        hub.add(folder, kind="lm", language="en")
+
+
 def test_a_card_that_an_editor_marked_is_read(hub: AdapterHub, write_lora: WriteLora) -> None:
     folder = write_lora("run")
     (folder / "README.md").write_bytes(b"\xef\xbb\xbf---\r\nlanguage: pt\r\n---\r\n# A card\r\n")
