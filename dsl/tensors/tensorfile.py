@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from mmap import mmap
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -320,7 +321,8 @@ class Blocks:
         self, write: Callable[[memoryview], object], size_bytes: int = BLOCK_BYTES
     ) -> None:
         self._write = write
-        self._block = memoryview(bytearray(size_bytes))
+        # Mapped memory begins at a page, from where a file can be written directly.
+        self._block = memoryview(mmap(-1, size_bytes))
         self._used = 0
 
     def write(self, data: memoryview) -> None:

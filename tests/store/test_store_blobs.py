@@ -8,7 +8,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from fcntl import F_GETFL, fcntl
 from hashlib import sha256
+from mmap import mmap
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -289,3 +291,39 @@ def test_a_disk_too_small_for_what_is_reserved_is_said_at_once(tmp_path: Path) -
     with pytest.raises(StorageError, match=r"disk is full|larger than"), store.writer(1 << 62):
         pass
     assert store.temporaries() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="needs a system with O_DIRECT")
+@pytest.mark.parametrize("sizes", [(8192, 4096), (8192, 100), (100, 8192), (4096, 5000, 4096), ()])
+def test_a_large_blob_goes_past_the_page_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...]
+) -> None:
+    """Whole pages out of mapped memory; whatever else comes is written all the same."""
+    monkeypatch.setattr("isogloss.store.blobs._DIRECT_BYTES", 4096)
+    content = os.urandom(sum(sizes))
+    buffer = mmap(-1, 8192)
+    direct = []
+    with BlobStore(tmp_path / "blobs").writer(4096) as writer:
+        rest = content
+        for size in sizes:
+            buffer[:size], rest = rest[:size], rest[size:]
+            writer.write(memoryview(buffer)[:size])
+            direct.append(bool(fcntl(writer._descriptor, F_GETFL) & os.O_DIRECT))
+        blob = writer.commit()
+    assert BlobStore(tmp_path / "blobs").path(blob.digest).read_bytes() == content
+    # Not every file system can; some can for every size.
+    assert direct == sorted(direct, reverse=True)
+    if all(size % 4096 == 0 for size in sizes):
+        assert len(set(direct)) <= 1
+
+
+def test_a_large_blob_may_come_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isogloss.store.blobs._DIRECT_BYTES", 4096)
+    content = os.urandom(3 * 4096)
+    with BlobStore(tmp_path / "blobs").writer(len(content)) as writer:
+        writer.write(bytearray(b"-" + content)[1:])
+        writer.write(memoryview(b"-" + content)[1:])
+        blob = writer.commit()
+    assert BlobStore(tmp_path / "blobs").path(blob.digest).read_bytes() == 2 * content
