@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .base_model import base_options, for_base, load_given, needs_lab
 from .errors import InputError, note, warn
 from .options import (
     ExpressionCommand,
@@ -16,23 +17,20 @@ from .options import (
     json_option,
     read_expression,
     text_option,
+    with_options,
 )
 from .output import Column, print_json, print_table, print_text
 from .scoring import (
     DATA_OPTIONS,
     INTERVAL_OPTIONS,
     READING_OPTIONS,
-    base_options,
-    for_base,
-    load_given,
+    dataset_json,
     names_given,
-    needs_lab,
     number,
     read_data,
     request_given,
     settings_given,
     span,
-    with_options,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +104,8 @@ def evaluate(
     needs_lab()
     if predictions is not None and not predictions.parent.is_dir():
         raise InputError(f"there is no folder '{predictions.parent}' to write predictions to")
+    if predictions is not None and predictions.is_dir():
+        raise InputError(f"'{predictions}' is a folder: name a file to write predictions to")
     from ..lab.evaluate import evaluate as carry_out
     from ..lab.evaluate import record, write_predictions
     from ..lab.scoring.metrics import find_metrics
@@ -145,10 +145,7 @@ def _json(evaluation: Evaluation, dataset: Dataset, scores: list[Score]) -> dict
         "adapter": evaluation.scored.label,
         "recorded": kept.label if kept else None,
         "baseline": evaluation.baseline,
-        "dataset": dataset.name,
-        "dataset_revision": dataset.revision,
-        "fingerprint": dataset.fingerprint,
-        "split": dataset.split,
+        **dataset_json(dataset),
         "language": evaluation.language,
         "examples": len(evaluation.pairs),
         "warnings": list(evaluation.warnings),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .base_model import base_options, for_base, load_given, needs_lab
 from .errors import InputError
 from .options import (
     ExpressionCommand,
@@ -15,9 +16,10 @@ from .options import (
     expression_options,
     json_option,
     read_expression,
+    with_options,
 )
 from .output import print_fields, print_json, print_text, size
-from .scoring import base_options, for_base, load_given, needs_lab, request_given, with_options
+from .scoring import request_given
 
 
 @click.command(

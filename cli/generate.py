@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .base_model import base_options, for_base, load_given, needs_lab
 from .options import (
     ExpressionCommand,
     Folder,
@@ -17,18 +18,10 @@ from .options import (
     json_option,
     read_expression,
     text_option,
-)
-from .output import print_json, print_text, print_title
-from .scoring import (
-    LENGTH_OPTIONS,
-    base_options,
-    for_base,
-    load_given,
-    needs_lab,
-    request_given,
-    settings_given,
     with_options,
 )
+from .output import print_json, print_text, print_title
+from .scoring import LENGTH_OPTIONS, request_given, settings_given
 
 
 @click.command(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..hub import AdapterHub
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Options = tuple[Callable[[Any], Any], ...]
 
 SEMANTICS: Final = ("elementwise", "exact", "onesided", "peft-linear")
 DTYPES: Final = ("float32", "float16", "bfloat16")
@@ -92,6 +93,23 @@ class ExpressionCommand(click.Command):
 
 
 text_option = partial(click.option, type=Text())
+
+
+def count_option(flag: str, text: str, low: int = 1) -> Callable[[Decorated], Decorated]:
+    """An option that takes a whole number, at least so large."""
+    return click.option(flag, metavar="N", type=click.IntRange(min=low), help=text)
+
+
+def with_options(*groups: Options) -> Callable[[Decorated], Decorated]:
+    """Add groups of options to a command, in their order."""
+
+    def add(command: Decorated) -> Decorated:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return add
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

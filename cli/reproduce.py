@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import InputError, note
-from .options import Folder, json_option
+from .base_model import base_options, choose_given, needs_lab
+from .errors import note
+from .options import Folder, json_option, with_options
 from .output import print_json, print_text
-from .train import BASE_OPTIONS
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     from ..lab.reproduction.bench import Bench
     from ..lab.reproduction.report import Report
     from ..lab.reproduction.results import Results
     from ..lab.reproduction.run import Done
-
-
-def _base_options(command: Decorated) -> Decorated:
-    for option in reversed(BASE_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command(
@@ -56,7 +47,7 @@ A plan, in TOML; its data are meant beside it:
   steps = 5000
 """
 )
-@_base_options
+@with_options(base_options())
 @click.option(
     "--plan", "plan_file", type=Folder(), required=True, help="TOML file: languages and data."
 )
@@ -76,11 +67,7 @@ def reproduce(
     ray: bool,
     report_only: bool,
     as_json: bool,
-    base: str,
-    base_name: str | None,
-    revision: str | None,
-    dtype: str | None,
-    device: str | None,
+    **given: Any,
 ) -> None:
     """Run the paper's tables, its Figure 2, and the controls that it lacks.
 
@@ -89,15 +76,14 @@ def reproduce(
     in catalogues of its own. What is finished is never done again: a run that was killed goes on,
     and the same command with a longer plan does the rest.
     """
-    _needs_lab()
+    needs_lab("matplotlib")
     from ..lab.reproduction.bench import Bench
     from ..lab.reproduction.plan import read_plan
     from ..lab.reproduction.report import write_report
     from ..lab.reproduction.run import look
-    from ..lab.training.request import choose_base
 
     plan = read_plan(plan_file)
-    model = choose_base(base, name=base_name, revision=revision, dtype=dtype, device=device)
+    model = choose_given(given)
     folder = output or Path(plan.name)
     bench = Bench(plan, folder, model)
     try:
@@ -140,14 +126,3 @@ def _print(report: Report, as_json: bool) -> None:
     for table in report.tables:
         print_text(markdown(table))
     print_text(f"Report written to {report.folder}")
-
-
-def _needs_lab() -> None:
-    try:
-        import matplotlib  # noqa: F401
-        import peft  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"this needs {error.name}, which is not installed: pip install 'isogloss[lab]'"
-        ) from error

@@ -1,28 +1,20 @@
-"""What the commands that run a base model with an adapter share: options, and what they mean."""
+"""What the commands that score and generate share: options, and what they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from .errors import InputError
-from .options import text_option
+from .options import Options, count_option, text_option
 
 if TYPE_CHECKING:
-    from ..hub import AdapterHub
     from ..hub.composition import Request
     from ..lab.data.records import Pair
-    from ..lab.models.base import Base
     from ..lab.scoring.dataset import Dataset
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-Options = tuple[Callable[[Any], Any], ...]
-
 _MEANING: Final = ("parameters", "semantics", "task", "peft", "distances", "memory")
-_BASE: Final = ("base", "base_name", "revision", "dtype", "device")
 _SETTINGS: Final = (
     "prompt",
     "max_length",
@@ -33,39 +25,6 @@ _SETTINGS: Final = (
     "resamples",
     "seed",
 )
-
-
-def count_option(flag: str, text: str) -> Callable[[Decorated], Decorated]:
-    """An option that takes a whole number above zero."""
-    return click.option(flag, metavar="N", type=click.IntRange(min=1), help=text)
-
-
-def base_options(required: bool = True) -> Options:
-    """Options that say which base model is loaded, and how."""
-    default = "" if required else "  [default: the one of the adapter's configuration]"
-    return (
-        text_option(
-            "--base",
-            metavar="MODEL",
-            required=required,
-            help=f"Base model: an id at the Hub, a folder, or a GGUF file.{default}",
-        ),
-        text_option(
-            "--base-name",
-            metavar="NAME",
-            help="What the adapter calls this base, if it is another name for the same model.",
-        ),
-        text_option("--revision", metavar="REVISION", help="Commit or tag of the base at the Hub."),
-        click.option(
-            "--dtype",
-            type=click.Choice(("float32", "bfloat16", "float16", "auto")),
-            help="Number format of the base; auto is that of its files."
-            "  [default: float32; auto on a GPU that knows bfloat16]",
-        ),
-        text_option(
-            "--device", metavar="NAME", help="cpu, cuda, cuda:1.  [default: a GPU, if any]"
-        ),
-    )
 
 
 DATA_OPTIONS: Final[Options] = (
@@ -131,32 +90,6 @@ INTERVAL_OPTIONS: Final[Options] = (
 )
 
 
-def with_options(*groups: Options) -> Callable[[Decorated], Decorated]:
-    """Add groups of options to a command, in their order."""
-
-    def add(command: Decorated) -> Decorated:
-        for option in reversed([option for group in groups for option in group]):
-            command = option(command)
-        return command
-
-    return add
-
-
-def needs_lab() -> None:
-    """Say what to install where the libraries of the lab are not there.
-
-    Raises:
-        InputError: they are not.
-    """
-    try:
-        import peft  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"this needs {error.name}, which is not installed: pip install 'isogloss[lab]'"
-        ) from error
-
-
 def settings_given(given: dict[str, Any]) -> dict[str, Any]:
     """Take the settings that were said out of a command's options."""
     said = {name: given.pop(name, None) for name in _SETTINGS}
@@ -173,25 +106,6 @@ def request_given(expression: str, given: dict[str, Any]) -> Request:
     return request_of(expression, **said)
 
 
-def load_given(given: dict[str, Any]) -> Base:
-    """Take the base model out of a command's options, and load it."""
-    from ..lab.models.base import load_base
-
-    said = {name: given.pop(name, None) for name in _BASE}
-    said["name"] = said.pop("base_name")
-    return load_base(said.pop("base"), **said)
-
-
-def for_base(hub: AdapterHub, request: Request, given: dict[str, Any]) -> Request:
-    """Let selectors mean adapters of the base that is loaded, where the catalogue knows it."""
-    from ..lab.models.base import base_name
-
-    name = given["base_name"] or base_name(given["base"])
-    if request.context.base is None and hub.catalog.find(("compare", "base", "=", name), limit=1):
-        return replace(request, context=replace(request.context, base=name))
-    return request
-
-
 def read_data(given: dict[str, Any]) -> tuple[list[Pair], Dataset]:
     """Take the data out of a command's options, and read them.
 
@@ -206,6 +120,16 @@ def read_data(given: dict[str, Any]) -> tuple[list[Pair], Dataset]:
     fields = Fields(given.pop("source_field"), given.pop("target_field"))
     pairs = list(read_pairs(source, fields, language=given["language"], limit=limit))
     return pairs, describe_dataset(source, split=split, limit=limit)
+
+
+def dataset_json(dataset: Dataset) -> dict[str, Any]:
+    """What the data of a score are."""
+    return {
+        "dataset": dataset.name,
+        "dataset_revision": dataset.revision,
+        "fingerprint": dataset.fingerprint,
+        "split": dataset.split,
+    }
 
 
 def number(metric: str, value: float) -> str:

@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .base_model import base_options, for_base, load_given, needs_lab
 from .errors import note, warn
 from .options import (
     ExpressionCommand,
     Folder,
     Settings,
+    count_option,
     expression_options,
     json_option,
     read_expression,
     text_option,
+    with_options,
 )
 from .output import Column, print_json, print_table, print_text
 from .scoring import (
     DATA_OPTIONS,
     INTERVAL_OPTIONS,
     READING_OPTIONS,
-    base_options,
-    count_option,
-    for_base,
-    load_given,
-    needs_lab,
+    dataset_json,
     number,
     read_data,
     request_given,
     settings_given,
     span,
-    with_options,
 )
 
 if TYPE_CHECKING:
+    from ..hub import AdapterHub
+    from ..hub.composition import Request
     from ..lab.scoring.dataset import Dataset
     from ..lab.tune import Tuned
 
@@ -110,7 +110,7 @@ def tune(
     needs_lab()
     from ..lab.scoring.grid import parse_axis
     from ..lab.scoring.plot import check_format, draw_curve
-    from ..lab.tune import METRIC, TRIALS, keep
+    from ..lab.tune import METRIC, TRIALS
     from ..lab.tune import tune as carry_out
 
     over = [parse_axis(text) for text in axes]
@@ -119,6 +119,8 @@ def tune(
     chosen, language = settings_given(given), given["language"]
     text = read_expression(expression)
     with settings.open_hub() as hub:
+        if name is not None:
+            _check_name(hub, name)
         request = for_base(hub, request_given(text, given), given)
         pairs, dataset = read_data(given)
         tuned = carry_out(
@@ -140,28 +142,50 @@ def tune(
             draw_curve(tuned, plot)
         label = None
         if name is not None:
-            context = request.context
-            hub.compose(
-                text,
-                name=name,
-                parameters={**request.parameters, **tuned.best},
-                semantics=request.semantics,
-                memory=request.memory_bytes,
-                task=context.task,
-                base=context.base,
-                peft=context.peft,
-                distances=context.distances,
-                result_language=language,
-                result_task=result_task,
-            )
-            record = hub.show(name)
-            keep(hub, tuned, record, dataset)
-            label = record.label
+            label = _keep(hub, tuned, dataset, request, name, result_task)
     warn((*tuned.seen, *tuned.warnings))
     if as_json:
         print_json(_json(tuned, dataset, label))
     else:
         _print(tuned, dataset, label)
+
+
+def _check_name(hub: AdapterHub, name: str) -> None:
+    """Find out before tuning what composing would refuse after it."""
+    from ..hub.naming import refuse_odd_name, refuse_other_kind
+
+    refuse_odd_name(name)
+    refuse_other_kind(hub.catalog, name, "composed")
+
+
+def _keep(
+    hub: AdapterHub,
+    tuned: Tuned,
+    dataset: Dataset,
+    request: Request,
+    name: str,
+    result_task: str | None,
+) -> str:
+    """Compose the best into the catalogue, keep the curve with it, and say what it is called."""
+    from ..lab.tune import keep
+
+    context = request.context
+    hub.compose(
+        request.expression,
+        name=name,
+        parameters={**request.parameters, **tuned.best},
+        semantics=request.semantics,
+        memory=request.memory_bytes,
+        task=context.task,
+        base=context.base,
+        peft=context.peft,
+        distances=context.distances,
+        result_language=tuned.language,
+        result_task=result_task,
+    )
+    record = hub.show(name)
+    keep(hub, tuned, record, dataset)
+    return record.label
 
 
 def _json(tuned: Tuned, dataset: Dataset, label: str | None) -> dict[str, Any]:
@@ -175,10 +199,7 @@ def _json(tuned: Tuned, dataset: Dataset, label: str | None) -> dict[str, Any]:
         "high": tuned.compared.interval.high,
         "examples": tuned.compared.measurement.examples,
         "settings": dict(tuned.compared.settings),
-        "dataset": dataset.name,
-        "dataset_revision": dataset.revision,
-        "fingerprint": dataset.fingerprint,
-        "split": dataset.split,
+        **dataset_json(dataset),
         "language": tuned.language,
         **tuned.how,
         "curve": tuned.curve,

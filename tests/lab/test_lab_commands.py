@@ -104,6 +104,7 @@ def test_tuning_is_printed_drawn_kept_and_flagged(run: Any, invoke: Any, tmp_pat
     [
         (("--metric", "bbp"), 1, "there is no metric 'bbp': did you mean 'bpb'"),
         (("--predictions", "absent/out.jsonl"), 1, "there is no folder 'absent'"),
+        (("--predictions", "."), 1, "'.' is a folder: name a file"),
         (("--data", "absent.jsonl"), 3, "there is no file 'absent.jsonl'"),
         (("--source-field", "body"), 1, "there is no field 'body'; its fields are: "),
         (("--prompt", "no place"), 1, "must hold {source} exactly once"),
@@ -135,6 +136,9 @@ def test_test_data_and_wrong_ranges_are_refused_by_tune(run: Any, tmp_path: Path
     assert "es.jsonl is test data" in refused(*axis, "--split", "test")
     assert "does not say what to tune over" in refused("--over", "l")
     assert "ends in none of .png" in refused(*axis, "--plot", tmp_path / "curve.txt")
+    assert "'a b' cannot name an adapter" in refused(*axis, "--name", "a b", "--base", "absent")
+    taken = refused(*axis, "--name", "lm-pt", "--base", "absent")
+    assert "'lm-pt' already names an adapter of kind lm" in taken
     absent = run("tune", EXPRESSION, "--over", "m=0:1:0.5", code=1).stderr
     assert "'l'" in absent
 
