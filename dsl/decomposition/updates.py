@@ -14,8 +14,12 @@ from typing import Final, TypeAlias
 
 import torch
 
-BLOCK_ELEMENTS: Final = 1 << 21
-"""The most elements of an update that come to be at once when it is made in blocks."""
+BLOCK_ELEMENTS: Final = 1 << 18
+"""The most elements of an update that come to be at once when it is made in blocks.
+
+Blocks of 2 MiB: of much larger ones the C library keeps some for itself when they are freed, a
+hundred megabytes in all, which nobody has reckoned with.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,10 @@ class Kronecker:
         """Rows first to last, the last one excluded, in float64."""
         count = self.w2.shape[0]
         outer = range(first // count, -(-last // count))
+        if len(outer) == 1:
+            skipped = outer.start * count
+            one = self.w1.rows(outer.start, outer.stop)
+            return torch.kron(one, self.w2.rows(first - skipped, last - skipped))
         blocks = torch.kron(self.w1.rows(outer.start, outer.stop), self.w2.rows(0, count))
         return blocks[first - outer.start * count : last - outer.start * count]
 
