@@ -53,8 +53,9 @@ def draw_curve(tuned: Tuned, path: Path) -> None:
 def _panel(tuned: Tuned, name: str, panel: Any, *, line: bool) -> None:
     places = [float(Fraction(point.values[name])) for point in tuned.points]
     scores = [point.interval.value for point in tuned.points]
-    below = [point.interval.value - point.interval.low for point in tuned.points]
-    above = [point.interval.high - point.interval.value for point in tuned.points]
+    # Equal scores of all examples leave bounds a rounding away, on either side of the value.
+    below = [max(0.0, point.interval.value - point.interval.low) for point in tuned.points]
+    above = [max(0.0, point.interval.high - point.interval.value) for point in tuned.points]
     panel.errorbar(
         places, scores, yerr=(below, above), fmt="o-" if line else "o", capsize=3, linewidth=1
     )

@@ -13,14 +13,16 @@ from isogloss.hub.composition import Request
 from isogloss.lab import OtherBaseError, SettingsError
 from isogloss.lab.data.records import read_pairs
 from isogloss.lab.data.source import shipped
-from isogloss.lab.evaluate import evaluate, record
+from isogloss.lab.evaluate import Compared, evaluate, record
 from isogloss.lab.models.base import Base, load_base
+from isogloss.lab.scoring.bootstrap import Interval
 from isogloss.lab.scoring.dataset import Dataset, describe_dataset
 from isogloss.lab.scoring.grid import Axis, as_text, parse_axis
+from isogloss.lab.scoring.measurement import mean_of
 from isogloss.lab.scoring.plot import draw_curve
 from isogloss.lab.scoring.search import search
 from isogloss.lab.scoring.settings import ScoringSettings
-from isogloss.lab.tune import Tuned, keep, tune
+from isogloss.lab.tune import Point, Tuned, keep, tune
 
 EXPRESSION = "l*task[en] + (1 - l)*(lm[pt] - lm[en])"
 SETTINGS = ScoringSettings(max_length=300, max_target_length=12, resamples=100)
@@ -303,6 +305,25 @@ def test_the_middles_beside_the_ends_lie_on_one_side() -> None:
     axis = parse_axis("l=0:1:0.5")
     assert axis.between(Fraction(0), axis.values) == Axis("l", (Fraction(1, 4),))
     assert axis.between(Fraction(1), axis.values) == Axis("l", (Fraction(3, 4),))
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        (14.285714285714286, 14.285714285714281, 14.285714285714285),
+        (0.1, 0.10000000000000002, 0.10000000000000005),
+    ],
+)
+def test_the_curve_of_equal_scores_is_drawn(
+    value: float, low: float, high: float, tmp_path: Path
+) -> None:
+    """Where 36 examples score alike, a bound may miss the value by a rounding."""
+    measured = mean_of("rouge2", tuple(map(str, range(36))), (value,) * 36)
+    interval = Interval(value, low, high)
+    point = Point({"l": "0"}, measured, interval, Interval(0.0, 0.0, 0.0))
+    compared = Compared(measured, interval, {})
+    tuned = Tuned("l*a", "rouge2", "en", {"l": "0"}, (point,), compared, {}, (), ())
+    draw_curve(tuned, tmp_path / "curve.svg")
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])
