@@ -16,6 +16,7 @@ import torch
 
 from ...hub.peft_folder import vocabulary_digest
 from ..errors import MissingExtraError, ModelError, NoModelError, RemoteModelError, SettingsError
+from ..memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -95,7 +96,7 @@ def load_base(
     # peft takes the model's own word for the name that it writes into an adapter.
     loaded.name_or_path = name or base_name(place)
     return Base(
-        model=loaded.to(chosen).eval(),
+        model=_on_device(loaded, place, chosen).eval(),
         tokenizer=tokenizer,
         name=loaded.name_or_path,
         revision=None if local.exists() else _commit(place, revision),
@@ -211,7 +212,16 @@ def _load(
             if "gguf_file" in options:
                 options["quantization_config"] = transformers.GgufConfig(dequantize=True)
             return kind.from_pretrained(place, dtype=dtype, **options), tokenizer
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError) as error:
+        raise _in_words(place, error) from error
+
+
+def _on_device(model: PreTrainedModel, place: str, device: torch.device) -> PreTrainedModel:
+    try:
+        return model.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise _in_words(place, error) from error
 
 
@@ -234,6 +244,11 @@ def _bars_on_a_terminal(transformers: Any) -> Iterator[None]:
 
 def _in_words(place: str, error: Exception) -> ModelError:
     reason = " ".join(str(error).split())
+    if is_out_of_memory(error):
+        return ModelError(
+            f"out of memory: '{place}' is too large to load so: take --dtype bfloat16, another "
+            "--device, or a smaller model"
+        )
     if isinstance(error, ImportError):
         return ModelError(f"'{place}' needs a library that is not installed: {reason}")
     if Path(place).exists():

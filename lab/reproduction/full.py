@@ -18,6 +18,7 @@ from ..objectives.example import collate
 from ..training.examples import examples_of
 from ..training.request import BaseChoice, describe_run
 from ..training.settings import Settings
+from ..training.trainer import failures_in_words, on_one_device
 
 if TYPE_CHECKING:
     from ..models.base import Base
@@ -39,7 +40,7 @@ def train_full(
     vector with the same seed.
 
     Raises:
-        LabError: the data or the model.
+        LabError: the data or the model, or too little memory.
     """
     run = describe_run("task", base, data, language, task, settings, None, fields, None, None, None)
     loaded = base.load()
@@ -57,7 +58,8 @@ def train_full(
         ),
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.train()
+    with failures_in_words(settings):
+        trainer.train()
     loaded.model.save_pretrained(unfinished)
     loaded.tokenizer.save_pretrained(unfinished)
     unfinished.rename(folder)
@@ -65,7 +67,7 @@ def train_full(
 
 def _arguments(base: Base, folder: Path, settings: Settings) -> transformers.TrainingArguments:
     on_cpu = base.device.type == "cpu"
-    return transformers.TrainingArguments(
+    arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch_size,
@@ -80,6 +82,7 @@ def _arguments(base: Base, folder: Path, settings: Settings) -> transformers.Tra
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
     )
+    return on_one_device(arguments)
 
 
 def load_full(folder: Path, base: BaseChoice) -> Base:

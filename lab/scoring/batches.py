@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
 from tqdm import tqdm
 
 from ..errors import ScoringError
+from ..memory import is_out_of_memory
 
 _Value = TypeVar("_Value")
 
@@ -76,18 +76,11 @@ def explain_out_of_memory(rows: int, length: int, batch_tokens: int) -> Iterator
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         lower = "--max-length" if rows == 1 else f"--batch-tokens ({batch_tokens} now)"
         raise ScoringError(
             f"out of memory in a batch of {rows} x {length} tokens: lower {lower}, "
             "or load the model with --dtype bfloat16"
         ) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # The CPU's allocator has no error class of its own.
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        "can't allocate memory" in str(error)
-    )

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ...hub.peft_folder import TRAINER_STATE_NAME
 from ..errors import MissingExtraError, SettingsError, TrainingError
+from ..memory import is_out_of_memory
 from ..objectives.example import collate
 from .adapter import ADALORA, is_whole_when_saved, kronecker_deviation, start_adapter
 from .settings import Settings
@@ -91,7 +92,7 @@ def fit(
         TrainingError: out of memory, or a loss that is not a number.
     """
     checkpoint = last_checkpoint(folder)
-    with _quiet(), _failures_in_words(settings):
+    with _quiet(), failures_in_words(settings):
         adapter = start_adapter(base, settings)
         try:
             trainer = _trainer(base, adapter, examples, folder, settings, validation)
@@ -207,7 +208,11 @@ def _arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
     )
-    # One device, whatever there is: several would each take a batch, and see other examples.
+    return on_one_device(arguments)
+
+
+def on_one_device(arguments: transformers.TrainingArguments) -> transformers.TrainingArguments:
+    """Train on one device, whatever there is: several would each take a batch of other examples."""
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
 
@@ -295,14 +300,16 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _failures_in_words(settings: Settings) -> Iterator[None]:
-    """Turn an accelerator's or this machine's lack of memory into words."""
+def failures_in_words(settings: Settings) -> Iterator[None]:
+    """Turn an accelerator's or this machine's lack of memory into words.
+
+    Raises:
+        TrainingError: it is that; whatever else comes stays as it is.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        text = str(error).lower()
-        lacks = "out of memory" in text or "can't allocate memory" in text
-        if not lacks and not isinstance(error, MemoryError):
+        if not is_out_of_memory(error):
             raise
         raise TrainingError(
             f"out of memory: lower --batch-size (it is {settings.batch_size}; raise --accumulation "

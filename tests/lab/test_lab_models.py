@@ -184,6 +184,26 @@ def test_models_that_are_not_there_are_named(place: str, kind: type, message: st
         load_base(place)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_model_that_does_not_fit_says_what_to_do(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    for place in ("to", "__init__"):
+        with monkeypatch.context() as patched:
+            patched.setattr(transformers.LlamaForCausalLM, place, full)
+            with pytest.raises(ModelError, match=r"out of memory: .* take --dtype bfloat16"):
+                load_base(llama)
+
+
 def test_folders_that_are_no_models_are_refused(tmp_path: Path, llama: Path) -> None:
     with pytest.raises(ModelError, match="is no model that transformers can load"):
         load_base(tmp_path)
