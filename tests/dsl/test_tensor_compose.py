@@ -176,43 +176,6 @@ def test_threads_and_chunks_do_not_show_in_large_tensors(workshop: Any) -> None:
             assert torch.equal(tensor, expected[name])
 
 
-def test_exact_depends_on_the_updates_alone(workshop: Any) -> None:
-    """Permuting the rank axis of an adapter, or moving a factor from A to B, changes nothing."""
-    first = workshop.adapter("first", seed=1, r=4, target_modules=ALL)
-    other = workshop.adapter("other", seed=2, r=2, target_modules=ALL)
-    plain = workshop.updates(workshop.write(workshop.prepare("exact", ("0.6", first), (-2, other))))
-    order = torch.tensor([1, 3, 0, 2])
-    grouped_order = torch.tensor([1, 0, 3, 2])
-
-    def permuted(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        if "grouped" in name:
-            return tensor[grouped_order] if "lora_A" in name else tensor[:, [1, 0]]
-        return tensor[order] if "_A" in name.rpartition("lora")[2] else tensor[:, order]
-
-    def regauged(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor * 4 if "_A" in name.rpartition("lora")[2] else tensor / 4
-
-    for change in (permuted, regauged):
-        changed = rewritten(workshop, first, change)
-        blueprint = workshop.prepare("exact", ("0.6", changed), (-2, other))
-        for module, update in workshop.updates(workshop.write(blueprint)).items():
-            torch.testing.assert_close(update, plain[module], rtol=1e-6, atol=1e-6)
-
-
-def rewritten(workshop: Any, operand: Any, change: Any) -> Any:
-    from safetensors.torch import save_file
-
-    place = workshop.place()
-    tensors = load_file(operand.path)
-    save_file(
-        {name: change(name, tensor).contiguous() for name, tensor in tensors.items()},
-        place / "adapter_model.safetensors",
-        metadata={"format": "pt"},
-    )
-    (place / "adapter_config.json").write_text(json.dumps(operand.config))
-    return workshop.operand(place, f"{operand.label} rewritten")
-
-
 @pytest.mark.parametrize(
     ("semantics", "factor"), [("elementwise", lambda c: c * c), ("exact", lambda c: c)]
 )
