@@ -49,10 +49,6 @@ class Checked:
     languages: Mapping[str, str]
     types: Mapping[str, ValueType]
 
-    def is_single(self, selector: Selector) -> bool:
-        """Return whether a selector means one adapter, not a set with one a language."""
-        return is_single(selector)
-
 
 _ADAPTER = Value("adapter")
 _ADAPTERS = Value("adapters")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from ..checks.arguments import bind_arguments
+from ..checks.brackets import is_single
 from ..checks.calls import language_argument
 from ..checks.check import Checked, check
 from ..checks.parameters import Parameters
@@ -167,7 +168,7 @@ class _Walk:
             self.known[memory] = choice
             self.choices.append(choice)
         forms = tuple(LinearForm.of(_key(adapter)) for adapter in choice.adapters)
-        if isinstance(expression, Text) or self.checked.is_single(expression):
+        if isinstance(expression, Text) or is_single(expression):
             return forms[0]
         return AdapterSet(forms, tuple(adapter.languages[0] for adapter in choice.adapters))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TypeAlias
@@ -243,7 +243,7 @@ class Plan:
     """A composition in canonical form: semantics, and terms sorted by atom and filters."""
 
     semantics: str
-    terms: tuple[Term, ...] = field()
+    terms: tuple[Term, ...]
 
     @cached_property
     def canonical(self) -> str:
