@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ...store import BlobWriter, FileRecord
 from ...store.repositories.records import check_path
+from .bodies import LFS_JSON
 from .call import Call, answer, count_field, list_field, read_pieces, text_field
 from .errors import Refusal
 from .parts import Parts
@@ -27,7 +28,6 @@ _BINARY = re.compile(
 )
 _MOST_OBJECTS = 1000
 _WRITTEN_BYTES = 1 << 20
-_LFS_JSON = "application/vnd.git-lfs+json"
 
 
 def preupload(call: Call) -> Response:
@@ -60,14 +60,13 @@ def batch(call: Call) -> Response:
     if len(asked) > _MOST_OBJECTS:
         raise Refusal(413, f"{len(asked)} files are too many at once: {_MOST_OBJECTS} at most")
     objects = [(text_field(item, "oid"), count_field(item, "size")) for item in asked]
-    sound = [oid for oid, _ in objects if _DIGEST.fullmatch(oid)]
-    here = contents_at_hand(call.site, call.visitor, call.stored, sound)
+    here = contents_at_hand(call.site, call.visitor, call.stored, [oid for oid, _ in objects])
     transfers = data.get("transfers") or ["basic"]
     parts = isinstance(transfers, list) and "multipart" in transfers
     found = [_object(call, oid, size, here, parts=parts) for oid, size in objects]
     several = any("chunk_size" in _headers(item) for item in found)
     response = answer({"transfer": "multipart" if several else "basic", "objects": found})
-    response.headers["Content-Type"] = _LFS_JSON
+    response.headers["Content-Type"] = LFS_JSON
     return response
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isogloss.dsl.errors import CheckError
 from isogloss.dsl.meaning.semantics import SEMANTICS, function_name
 from isogloss.hub import AdapterHub
-from safetensors.torch import save_file
 
 FEW = settings(max_examples=30, deadline=None, derandomize=True)
 NAMES = ["lm-en", "lm-pt", "lm-yo", "lm-fr"]
@@ -23,31 +20,14 @@ TERMS = st.lists(st.tuples(COEFFICIENTS, st.sampled_from(NAMES)), min_size=1, ma
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdapterHub]:
+def hub(tmp_path_factory: pytest.TempPathFactory, write_lora_into: Any) -> Iterator[AdapterHub]:
     """Four adapters of one base."""
     folder = tmp_path_factory.mktemp("properties")
     with AdapterHub.init(folder / "home") as opened:
         for seed, name in enumerate(NAMES):
-            write_lora(folder / name, seed)
-            opened.add(folder / name, kind="lm", language=name.removeprefix("lm-"))
+            adapter = write_lora_into(folder, name, seed, modules=("model.layers.0.q_proj",))
+            opened.add(adapter, kind="lm", language=name.removeprefix("lm-"))
         yield opened
-
-
-def write_lora(folder: Path, seed: int) -> None:
-    """An adapter of one module, as PEFT writes it."""
-    folder.mkdir()
-    generator = torch.Generator().manual_seed(seed)
-    stem = "base_model.model.layers.0.q_proj.lora_{}.weight"
-    tensors = {stem.format(factor): torch.randn(4, 4, generator=generator) for factor in "AB"}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {
-        "peft_type": "LORA",
-        "base_model_name_or_path": "acme/tiny",
-        "r": 4,
-        "lora_alpha": 4,
-        "target_modules": ["q_proj"],
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
 def total(terms: list[tuple[Fraction, str]]) -> dict[str, Fraction]:
