@@ -73,6 +73,9 @@ def _spread(
         number = running.pop(done)
         try:
             outcomes[number] = ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            # Before the run itself: where the process cannot open the home, for example.
+            outcomes[number] = Outcome(runs[number], None, str(error.cause or error))
         except ray.exceptions.RayError as error:
             words = f"its process died {RETRIES + 1} times: {' '.join(str(error).split())}"
             outcomes[number] = Outcome(runs[number], None, words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -269,6 +270,11 @@ def test_two_workers_of_a_ray_cluster_train_a_plan(folder: Path, hub: AdapterHub
         assert set(found.values()) == {True}
         again = states(train_plan_on_ray(hub, [run for run in runs if "-es" not in run.name]))
         assert set(again.values()) == {False}
+        unseen = AdapterHub.init(folder / "unseen")
+        unseen.close()
+        shutil.rmtree(folder / "unseen")
+        (nowhere,) = train_plan_on_ray(unseen, runs[:1])
+        assert str(nowhere.error).startswith(f"no catalogue at {folder}/unseen/")
     finally:
         ray.shutdown()
     alone = AdapterHub.init(folder / "alone")
