@@ -14,7 +14,7 @@ from ..store import Score
 from .data.records import Pair
 from .errors import DataError
 from .scoring.adapter import Adapter
-from .scoring.ancestry import reading_of, resolve, why_seen
+from .scoring.ancestry import resolve, settings_for, why_seen
 from .scoring.bootstrap import Interval, bootstrap, paired_bootstrap
 from .scoring.dataset import Dataset
 from .scoring.measurement import Measurement
@@ -104,15 +104,13 @@ def evaluate(
     """
     chosen, versions = resolve(hub, adapter, base, request)
     other, _ = resolve(hub, baseline, base, request)
-    if not isinstance(settings, ScoringSettings):
-        settings = ScoringSettings(**{**reading_of(versions), **(settings or {})})
     with Session(base) as session:
         scorer = Scorer(
             session,
             pairs,
             metrics=metrics,
             language=language,
-            settings=settings,
+            settings=settings_for(versions, settings),
             progress=progress,
         )
         scored = scorer.score(chosen)

@@ -7,9 +7,6 @@ with the adapter on it.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +21,7 @@ from ..hub.errors import IntegrityError
 from ..hub.output_folder import new_folder
 from ..hub.peft_folder import CARD_NAME
 from .errors import ModelError, SettingsError
-from .models.base import load_base
+from .models.base import bars_on_a_terminal, load_base
 from .scoring.adapter import Adapter
 from .scoring.ancestry import resolve
 from .scoring.session import Session
@@ -94,7 +91,7 @@ def export(
         session.use(chosen)
         expected = _logits(base, session.model)
         untied = _untie(session, chosen)
-        with _quiet():
+        with bars_on_a_terminal():
             _merge(session, chosen).save_pretrained(folder)
         base.tokenizer.save_pretrained(folder)
         (folder / CARD_NAME).write_text(_card(chosen, base), encoding="utf-8")
@@ -156,21 +153,6 @@ def _merge(session: Session, adapter: Adapter) -> Any:
         raise IncompatibleError(
             f"{adapter.label} is of PEFT type {kind}, which peft cannot merge here: {error}"
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Show transformers' bars on a terminal alone."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _card(adapter: Adapter, base: Base) -> str:

@@ -16,7 +16,7 @@ import torch
 
 from ..hub.composition import Request
 from .scoring.adapter import Adapter
-from .scoring.ancestry import reading_of, resolve
+from .scoring.ancestry import resolve, settings_for
 from .scoring.batches import in_batches
 from .scoring.encoding import encode_prompts
 from .scoring.session import Session
@@ -86,11 +86,10 @@ def write(
             expression.
     """
     chosen, versions = resolve(hub, adapter, base, request)
-    if not isinstance(settings, ScoringSettings):
-        settings = ScoringSettings(**{**reading_of(versions), **(settings or {})})
+    how = settings_for(versions, settings)
     with Session(base) as session:
         session.use(chosen)
-        return generate(session, sources, settings, progress="writing" if progress else None)
+        return generate(session, sources, how, progress="writing" if progress else None)
 
 
 def _generate(session: Session, prompts: Sequence[Sequence[int]]) -> list[str]:

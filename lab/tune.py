@@ -18,7 +18,7 @@ from .data.records import Pair
 from .errors import SettingsError
 from .evaluate import Compared, as_score, compare
 from .scoring.adapter import Adapter, compose_over, without_tensors
-from .scoring.ancestry import TUNED_ON, ancestors, reading_of, refuse_other_base, why_seen
+from .scoring.ancestry import TUNED_ON, ancestors, refuse_other_base, settings_for, why_seen
 from .scoring.bootstrap import Interval, bootstrap, paired_bootstrap
 from .scoring.dataset import Dataset
 from .scoring.grid import Axis, as_text
@@ -136,15 +136,14 @@ def tune(
     example = _example(hub, asked, over)
     versions = ancestors(hub, example)
     refuse_other_base(example, versions, base)
-    if not isinstance(settings, ScoringSettings):
-        settings = ScoringSettings(**{**reading_of(versions), **(settings or {})})
+    scoring = settings_for(versions, settings)
     with Session(base) as session:
         scorer = Scorer(
             session,
             pairs,
             metrics=(metric,),
             language=language,
-            settings=settings,
+            settings=scoring,
             progress=progress,
         )
         (chosen,) = scorer.metrics
@@ -157,7 +156,7 @@ def tune(
             sign = -1 if chosen.higher else 1
             return {key: sign * one.measurements[metric].value for key, one in fresh.items()}
 
-        best, how = search(over, attempt, refine=refine, trials=trials, seed=settings.seed)
+        best, how = search(over, attempt, refine=refine, trials=trials, seed=scoring.seed)
         compared = compare(scorer, scored[best], None)[metric]
     measured = {key: scored[key].measurements[metric] for key in sorted(scored)}
     seen = tuple(why_seen(hub, versions, dataset.fingerprint))
@@ -167,8 +166,7 @@ def tune(
         language=language,
         best=_texts(over, best),
         points=tuple(
-            _point(_texts(over, key), one, measured[best], settings)
-            for key, one in measured.items()
+            _point(_texts(over, key), one, measured[best], scoring) for key, one in measured.items()
         ),
         compared=compared,
         how=how,

@@ -6,7 +6,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -201,7 +201,7 @@ def _load(
         options["gguf_file"] = Path(place).name
         place = str(Path(place).parent)
     try:
-        with _bars_on_a_terminal(transformers):
+        with bars_on_a_terminal(), _no_other_bars():
             tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
             config = transformers.AutoConfig.from_pretrained(place, **options)
             kind = (
@@ -226,20 +226,25 @@ def _on_device(model: PreTrainedModel, place: str, device: torch.device) -> PreT
 
 
 @contextmanager
-def _bars_on_a_terminal(transformers: Any) -> Iterator[None]:
-    """Show how far a loading is where somebody looks at it, and nowhere else."""
-    if sys.stderr.isatty():
-        yield
-        return
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
+def bars_on_a_terminal() -> Iterator[None]:
+    """Show transformers' bars where somebody looks at them, and nowhere else."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     try:
-        # The bar of a GGUF file's conversion knows no switch.
-        with redirect_stderr(StringIO()):
-            yield
+        yield
     finally:
         if shown:
-            transformers.utils.logging.enable_progress_bar()
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _no_other_bars() -> Iterator[None]:
+    """Leave out the bar of a GGUF file's conversion, which knows no switch, likewise."""
+    with nullcontext() if sys.stderr.isatty() else redirect_stderr(StringIO()):
+        yield
 
 
 def _in_words(place: str, error: Exception) -> ModelError:

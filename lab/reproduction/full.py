@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import transformers
 
 from ..data.fields import Fields
+from ..models.base import bars_on_a_terminal, load_base
 from ..objectives.example import collate
 from ..training.examples import examples_of
 from ..training.request import BaseChoice, describe_run
@@ -60,7 +61,8 @@ def train_full(
     trainer.remove_callback(transformers.PrinterCallback)
     with failures_in_words(settings):
         trainer.train()
-    loaded.model.save_pretrained(unfinished)
+    with bars_on_a_terminal():
+        loaded.model.save_pretrained(unfinished)
     loaded.tokenizer.save_pretrained(unfinished)
     unfinished.rename(folder)
 
@@ -91,6 +93,4 @@ def load_full(folder: Path, base: BaseChoice) -> Base:
     Raises:
         ModelError: the folder holds no model.
     """
-    from ..models.base import load_base
-
     return load_base(folder, dtype=base.dtype, device=base.device, name=base.name)

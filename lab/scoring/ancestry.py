@@ -10,6 +10,7 @@ from ...hub.composition import Request
 from ...store import Score, VersionRecord
 from ..errors import OtherBaseError, SettingsError
 from .adapter import BARE, Adapter, find_adapter
+from .settings import ScoringSettings
 
 if TYPE_CHECKING:
     from ...hub import AdapterHub
@@ -90,7 +91,16 @@ def _same_place(one: str, other: str) -> bool:
     return path.exists() and Path(other).exists() and path.samefile(other)
 
 
-def reading_of(versions: Sequence[VersionRecord]) -> dict[str, Any]:
+def settings_for(
+    versions: Sequence[VersionRecord], given: ScoringSettings | Mapping[str, Any] | None
+) -> ScoringSettings:
+    """How versions are scored: as it is said, and what is not said as they were trained."""
+    if isinstance(given, ScoringSettings):
+        return given
+    return ScoringSettings(**{**_reading_of(versions), **(given or {})})
+
+
+def _reading_of(versions: Sequence[VersionRecord]) -> dict[str, Any]:
     """The prompt and lengths that the task vectors among some versions were trained with.
 
     Empty where there are none, or where they do not agree.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SettingsError
@@ -77,7 +77,3 @@ class ScoringSettings:
     def bootstrap(self) -> dict[str, Any]:
         """How intervals are made, as the bootstrap's arguments."""
         return {"resamples": self.resamples, "seed": self.seed, "level": self.level}
-
-    def as_json(self) -> dict[str, Any]:
-        """All settings as plain JSON."""
-        return asdict(self)

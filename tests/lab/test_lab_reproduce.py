@@ -434,10 +434,13 @@ def whole_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.mark.slow
-def test_all_parts_and_two_seeds(whole_plan: Plan, base: BaseChoice, tmp_path: Path) -> None:
+def test_all_parts_and_two_seeds(
+    whole_plan: Plan, base: BaseChoice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench = Bench(whole_plan, tmp_path / "out", base)
     _, done = reproduce(bench)
     assert done.complete
+    assert capsys.readouterr().err == ""
     tables = report_of(bench, tmp_path / "report")["tables"]
     assert isinstance(tables, dict)
     assert {"table-3-echo-bpb", "figure-2-echo-bpb", "table-4"} <= set(tables)
