@@ -22,7 +22,7 @@ from typing import Final
 import numpy
 import torch
 
-from ..errors import UnsupportedError, WeightsError, quoted
+from ..errors import UnsupportedError, quoted
 from .blueprint import DTYPES, Blueprint
 from .kernels import CHUNK_ELEMENTS, KERNELS, TORCH_DTYPES, WORKSPACE_BYTES, Workspace, store
 from .schedule import Part, Run, Task, cut, join, layout, overlay
@@ -48,8 +48,9 @@ def execute(
             result.
 
     Raises:
-        WeightsError: a source is damaged, or the result would hold a NaN or an infinity.
-        UnsupportedError: the budget is too small for a single step.
+        WeightsError: a source is damaged.
+        UnsupportedError: the result would hold a NaN or an infinity, or the budget is too small
+            for a single step.
     """
     work = _overlaid([blueprint])
     sizes = _sizes(work, budget_bytes, threads)
@@ -67,7 +68,8 @@ def state_dict(blueprint: Blueprint) -> dict[str, torch.Tensor]:
     """The composed tensors in memory, named as in the file.
 
     Raises:
-        WeightsError: a source is damaged, or the result would hold a NaN or an infinity.
+        WeightsError: a source is damaged.
+        UnsupportedError: the result would hold a NaN or an infinity.
     """
     return next(state_dicts([blueprint]))
 
@@ -84,7 +86,8 @@ def state_dicts(
         budget_bytes: the most that results waiting to be taken may have together, one excepted.
 
     Raises:
-        WeightsError: a source is damaged, or a result would hold a NaN or an infinity.
+        WeightsError: a source is damaged.
+        UnsupportedError: a result would hold a NaN or an infinity.
     """
     for group in _groups(blueprints, budget_bytes):
         results = _in_memory(group)
@@ -291,13 +294,13 @@ class _Executor:
                     store(total, table[row : row + count, left : left + width])
                 left += width
 
-    def _not_finite(self, element: int) -> WeightsError:
+    def _not_finite(self, element: int) -> UnsupportedError:
         first = self._work.first
         ends = list(accumulate(prod(tensor.shape) for tensor in first.tensors))
         name = first.tensors[bisect_right(ends, element)].name
-        return WeightsError(
+        return UnsupportedError(
             f"the result would hold a NaN or an infinity as {first.dtype} "
             f"in tensor {quoted(name, 120)}",
-            hint="a source is damaged, or the sum is too large"
+            hint="the sum is too large"
             + (": compose with --dtype float32" if first.dtype == "float16" else ""),
         )

@@ -61,7 +61,8 @@ def made_ready(blueprint: Blueprint, folder: Path | None, memory_bytes: int) -> 
 
     Raises:
         UnsupportedError: a function needs more memory.
-        WeightsError: a source is damaged, or a function's result would not be finite.
+        WeightsError: a source is damaged.
+        UnsupportedError: a function's result would not be finite.
         IncompatibleError: what a function gave does not go together with the rest.
     """
     require_memory(blueprint, memory_bytes)

@@ -105,7 +105,8 @@ class Step(Protocol):
             The adapter's configuration, and what was lost where anything can be.
 
         Raises:
-            WeightsError: a source is damaged, or the result would not be finite.
+            WeightsError: a source is damaged.
+            UnsupportedError: the result would not be finite.
         """
         ...
 

@@ -144,7 +144,8 @@ class UpdateStep:
             The adapter's configuration, whose ranks may depend on what was found, and the report.
 
         Raises:
-            WeightsError: a source is damaged, or a value would not be finite.
+            WeightsError: a source is damaged.
+            UnsupportedError: a value would not be finite.
         """
         options, result = dict(self.derived.options), self.function.result
         parts = [part for operand in self.operands for part in operand]

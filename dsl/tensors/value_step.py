@@ -18,7 +18,7 @@ import numpy
 import torch
 
 from ..algebra.interface import ComposedTensor, FactorPair, FactorSum, Operand, Summand
-from ..errors import IncompatibleError, WeightsError, quoted
+from ..errors import IncompatibleError, UnsupportedError, quoted
 from ..functions import FUNCTION_BY_NAME
 from ..meaning.plan import AdapterKey, Atom, Derived, Plan, Term
 from ..merging import MERGES, Merge
@@ -109,7 +109,8 @@ class ValueStep:
             The adapter's configuration.
 
         Raises:
-            WeightsError: a source is damaged, or a value would not be finite.
+            WeightsError: a source is damaged.
+            UnsupportedError: a value would not be finite.
             IncompatibleError: tensors that must be the same in all adapters are not.
         """
         merge, options = MERGES[self.derived.function], dict(self.derived.options)
@@ -256,7 +257,8 @@ def composed_values(part: Blueprint, names: Sequence[str]) -> dict[str, torch.Te
     """Some tensors of a composition in float32, by name; those that it does not have are absent.
 
     Raises:
-        WeightsError: a source is damaged, or a value would not be finite.
+        WeightsError: a source is damaged.
+        UnsupportedError: a value would not be finite.
     """
     wanted = set(names)
     tensors = tuple(tensor for tensor in part.tensors if tensor.name in wanted)
@@ -293,10 +295,10 @@ def require_finite(values: torch.Tensor, name: str, operand: Operand) -> None:
     """Refuse a tensor with a NaN or an infinity.
 
     Raises:
-        WeightsError: naming what would hold it.
+        UnsupportedError: naming what would hold it.
     """
     if not bool(numpy.isfinite(values.numpy()).all()):
-        raise WeightsError(
+        raise UnsupportedError(
             f"{operand.quoted} would hold a NaN or an infinity in tensor {quoted(name, 120)}",
-            hint="a source is damaged, or values are too large",
+            hint="values are too large",
         )

@@ -122,6 +122,14 @@ def test_semantics_and_dtype(catalogue: None, invoke: Invoke) -> None:
     assert (composed["semantics"], composed["rank"], composed["dtype"]) == ("exact", 6, "bfloat16")
 
 
+def test_a_sum_too_large_for_its_dtype_is_refused(catalogue: None, invoke: Invoke) -> None:
+    """No adapter is damaged: another dtype can hold it."""
+    told = invoke("compose", "1000000*task[en]", "--dtype", "float16", code=4).stderr
+    assert "the result would hold a NaN or an infinity as float16 in tensor" in told
+    assert "hint: the sum is too large: compose with --dtype float32" in told
+    invoke("compose", "1000000*task[en]", "--dtype", "float32")
+
+
 def test_context_tells_adapters_apart(
     catalogue: None, invoke: Invoke, write_lora: WriteLora
 ) -> None:

@@ -181,7 +181,7 @@ def test_a_result_that_is_not_finite_is_refused_by_name(
     values[99_999] = value
     entries = source(tmp_path / "x", {"a": torch.ones(3), "b.bad": values, "c": torch.ones(5)})
     tensors = [summed(name, [entries[name]], [coefficient]) for name in entries]
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         run(blueprint([tmp_path / "x"], tensors, dtype))
     assert caught.value.message == (
         f"the result would hold a NaN or an infinity as {dtype} in tensor 'b.bad'"
@@ -202,7 +202,7 @@ def test_overflow_on_the_way_to_the_result_is_found(
     factor = 2.0 if dtype == "float32" else 1.0
     single(tmp_path / "x", torch.tensor([fits] * 40), factor, dtype)
     single(tmp_path / "x", torch.tensor([-fits] * 40), factor, dtype)
-    with pytest.raises(WeightsError, match=f"as {dtype} in tensor 'x'") as caught:
+    with pytest.raises(UnsupportedError, match=f"as {dtype} in tensor 'x'") as caught:
         single(tmp_path / "x", torch.tensor([0.0, -overflows]), factor, dtype)
     assert ("float32" in str(caught.value.hint)) is (dtype == "float16")
 
