@@ -11,10 +11,11 @@ from itertools import groupby, product
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..dsl.checks.check import check
-from ..dsl.errors import CheckError, quoted
+from ..dsl.errors import CheckError, DslError, quoted
 from ..dsl.meaning.catalogue import Candidate
 from ..dsl.meaning.evaluate import evaluate
 from ..dsl.tensors.blueprint import prepare
+from ..dsl.text.parse import parse
 from ..dsl.text.query import Condition
 from ..store import BlobStore, Catalog
 from .awaited import Bring
@@ -61,24 +62,38 @@ def compile_series(
     recipes = recipes_of(catalog)
     functions = {name: recipe.function for name, recipe in recipes.items()}
     result: list[tuple[dict[str, str], Compiled]] = []
+    program = parse(request.expression)
+    check(program, {**request.parameters, **chosen[0]}, functions)  # Wrong at whichever value.
     with _uncollected():
         for values in chosen:
             asked = replace(request, parameters={**request.parameters, **values})
-            if not result:
-                result.append((values, compile_request(catalog, blobs, asked, bring)))
-                continue
-            program = result[0][1].program
-            checked = check(program, asked.parameters, functions)
-            evaluation = evaluate(checked, remembered, asked.context, asked.semantics, recipes)
-            parents = parents_of(catalog, evaluation)
-            if all(record.here for record in parents.values()):
-                operands = {key: operand(record, blobs) for key, record in parents.items()}
-                blueprint = prepare(evaluation.plan, operands, asked.dtype)
-                compiled = Compiled(asked, program, evaluation, parents, blueprint)
-            else:
-                compiled = compile_request(catalog, blobs, asked, bring)
-            result.append((values, compiled))
+            with _told_where(values):
+                if not result:
+                    result.append((values, compile_request(catalog, blobs, asked, bring)))
+                    continue
+                checked = check(program, asked.parameters, functions)
+                evaluation = evaluate(checked, remembered, asked.context, asked.semantics, recipes)
+                parents = parents_of(catalog, evaluation)
+                if all(record.here for record in parents.values()):
+                    operands = {key: operand(record, blobs) for key, record in parents.items()}
+                    blueprint = prepare(evaluation.plan, operands, asked.dtype)
+                    compiled = Compiled(asked, program, evaluation, parents, blueprint)
+                else:
+                    compiled = compile_request(catalog, blobs, asked, bring)
+                result.append((values, compiled))
     return result
+
+
+@contextmanager
+def _told_where(values: Mapping[str, str]) -> Iterator[None]:
+    """Say at which values a sum is wrong."""
+    try:
+        yield
+    except DslError as error:
+        if values:
+            given = ", ".join(f"{name} = {value}" for name, value in values.items())
+            error.message = f"at {given}: {error.message}"
+        raise
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from isogloss.dsl.errors import CheckError, NotFoundError
+from isogloss.dsl.errors import CheckError, DslError, NotFoundError
 from isogloss.hub import AdapterHub, IntegrityError
 from isogloss.store import BlobStore, Catalog
 
@@ -96,6 +96,14 @@ def test_mistakes_are_told_before_anything_is_read(
 ) -> None:
     with pytest.raises(CheckError, match=message):
         stocked.state_dicts(EXPRESSION, over=over, parameters=parameters)
+
+
+def test_a_mistake_at_one_value_alone_names_it(stocked: AdapterHub) -> None:
+    with pytest.raises(CheckError, match="at l = 0, m = 0: this comes to nothing"):
+        stocked.state_dicts("l*task[en] + m*lm[pt]", over={"l": [0, 1], "m": [1, 0]})
+    with pytest.raises(DslError) as raised:
+        stocked.state_dicts("l*task[en] + tsak(pt)", over={"l": [0, 1]})
+    assert "l = 0" not in raised.value.message
 
 
 def test_what_is_missing_or_damaged_is_told_at_once(stocked: AdapterHub) -> None:
