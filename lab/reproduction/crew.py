@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import MissingExtraError
+from ..errors import LabError, MissingExtraError
+from ..training.cluster import RETRIES
 from .cells import Cell, read_cell
 from .vectors import Vector
 
@@ -53,6 +54,8 @@ class Alone:
 class Workers:
     """On Ray: every worker loads the base once and takes the next vector or cell.
 
+    One that dies is started anew, and goes on where it was.
+
     Args:
         bench: says what is to be done and where; its folder has to be seen by all nodes.
         workers: how many; default one for each CPU of the cluster (each GPU, where there are any).
@@ -76,7 +79,12 @@ class Workers:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = int(resources.get("GPU", 0))
         count = workers or gpus or int(resources.get("CPU", 1))
-        kind = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0)(_Worker)
+        kind = ray.remote(
+            num_cpus=1,
+            num_gpus=1 if gpus else 0,
+            max_restarts=RETRIES,
+            max_task_retries=RETRIES,
+        )(_Worker)
         folder = bench.folder.resolve()
         self._workers: list[Any] = [
             kind.remote(bench.plan, folder, bench.base) for _ in range(count)
@@ -107,6 +115,11 @@ class Workers:
         except self._ray.exceptions.RayTaskError as error:
             # As without Ray: the error itself, which knows what to say.
             raise (error.cause if isinstance(error.cause, Exception) else error) from error
+        except self._ray.exceptions.RayError as error:
+            raise LabError(
+                f"a worker died {RETRIES + 1} times: {' '.join(str(error).split())}; "
+                "what is finished stays: the same command goes on with the rest"
+            ) from error
 
 
 class _Worker:

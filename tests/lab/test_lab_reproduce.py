@@ -6,13 +6,15 @@ Two steps of training teach nothing: who wins here says nothing, and no test ask
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from isogloss.lab.errors import DataError, NoDataError, SettingsError
+from isogloss.lab.errors import DataError, LabError, NoDataError, SettingsError
 from isogloss.lab.reproduction.bench import Bench
 from isogloss.lab.reproduction.cells import Cell
 from isogloss.lab.reproduction.crew import Alone
@@ -460,6 +462,13 @@ def test_all_parts_and_two_seeds(
     assert tables["vectors"]["note"].startswith("the first Kronecker factor is")
 
 
+class Deadly:
+    """What no worker outlives."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (1,)
+
+
 @pytest.mark.slow
 def test_ray_comes_to_the_same_numbers(reproduced: Path, base: BaseChoice, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
@@ -474,6 +483,8 @@ def test_ray_comes_to_the_same_numbers(reproduced: Path, base: BaseChoice, tmp_p
         spread = Bench(plan, tmp_path / "out", base)
         workers = Workers(spread, workers=2)
         results, done = reproduce(spread, workers)
+        with pytest.raises(LabError, match=r"a worker died 3 times: .*the same command goes on"):
+            workers.score(cast(list[Cell], [Deadly()]))
         workers.close()
         spread.close()
     finally:
