@@ -247,10 +247,11 @@ def _controls(plan: Plan, task_name: str, target: str) -> list[Row]:
         row("shrink", "Control: l*task[S] alone", over_l(f"{{l}}*{task}")),
         *(
             row(
-                f"add_subtract-{wrong}",
-                f"Control: Add and Subtract with the wrong language {wrong}",
-                over_l(f"add_subtract({_called(source)}, {_called(wrong)}, {{l}})"),
+                f"{recipe}-{wrong}",
+                f"Control: {title} with the wrong language {wrong}",
+                over_l(f"{recipe}({_called(source)}, {_called(wrong)}, {{l}})"),
             )
+            for recipe, title in (("add", "Add"), ("add_subtract", "Add and Subtract"))
             for wrong in plan.wrong.get(target, ())
         ),
         row("shrink-exact", "exact: l*task[S] alone", over_l(f"{{l}}*{task}", "exact")),

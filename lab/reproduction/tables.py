@@ -160,6 +160,8 @@ def _comparisons(plan: Plan, target: str) -> Iterable[tuple[str, str, str]]:
             f"add_subtract-{one}",
             f"Add and Subtract, right - wrong language ({one})",
         )
+    for one in wrong:
+        yield "add", f"add-{one}", f"Add, right - wrong language ({one})"
     yield "add_subtract", "add", "Add and Subtract - Add"
     yield "add_subtract-exact", "shrink-exact", "exact: Add and Subtract - shrinking alone"
     yield "add_subtract-exact", "add_subtract", "Add and Subtract, exact - elementwise"

@@ -163,7 +163,7 @@ def test_the_report_has_all_rows_and_controls(bench: Bench, tmp_path: Path) -> N
             "add_subtract_related",
         ],
         "controls-echo-bpb": [
-            *("baseline", "shrink", "add_subtract-fr", "shrink-exact", "add-exact"),
+            *("baseline", "shrink", "add-fr", "add_subtract-fr", "shrink-exact", "add-exact"),
             *("add_subtract-exact", "steer", "steer-fr", "steer-unsubtracted"),
             *("steer-elementwise", "oracle"),
         ],
