@@ -37,7 +37,7 @@ Beyond, it spreads each operation over threads of its own, which for these sizes
 operation and gets in the way of ours.
 """
 
-CHUNK_ELEMENTS: Final = 2 * GRAIN_ELEMENTS
+CHUNK_ELEMENTS: Final = 4 * GRAIN_ELEMENTS
 """Elements that are read and computed at once, few enough to stay in the caches of a core."""
 
 WORKSPACE_BYTES: Final = 10
