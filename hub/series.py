@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby, product
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..dsl.checks.check import check
@@ -25,6 +26,8 @@ from .workings import made
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..dsl.tensors.tensorfile import Header
 
 Value: TypeAlias = str | int | float | Fraction
 """What a parameter can be given as; a float means the decimal number that Python prints for it."""
@@ -61,6 +64,7 @@ def compile_series(
     remembered = _Remembered(catalog)
     recipes = recipes_of(catalog)
     functions = {name: recipe.function for name, recipe in recipes.items()}
+    headers: dict[Path, Header] = {}
     result: list[tuple[dict[str, str], Compiled]] = []
     program = parse(request.expression)
     check(program, {**request.parameters, **chosen[0]}, functions)  # Wrong at whichever value.
@@ -76,7 +80,7 @@ def compile_series(
                 parents = parents_of(catalog, evaluation)
                 if all(record.here for record in parents.values()):
                     operands = {key: operand(record, blobs) for key, record in parents.items()}
-                    blueprint = prepare(evaluation.plan, operands, asked.dtype)
+                    blueprint = prepare(evaluation.plan, operands, asked.dtype, headers)
                     compiled = Compiled(asked, program, evaluation, parents, blueprint)
                 else:
                     compiled = compile_request(catalog, blobs, asked, bring)

@@ -77,13 +77,19 @@ class Adapter:
     dtype: str | None = None
 
 
-def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | None) -> Blueprint:
+def prepare(
+    plan: Plan,
+    operands: Mapping[AdapterKey, Operand],
+    dtype: str | None,
+    headers: dict[Path, Header] | None = None,
+) -> Blueprint:
     """Check that a plan can be carried out rightly, and how; reads configurations and headers.
 
     Args:
         plan: the canonical form.
         operands: every adapter of the plan by its key.
         dtype: float32, float16 or bfloat16; None for the dtype that holds all inputs' values.
+        headers: those of files that were read before; what is read now is added.
 
     Raises:
         CheckError: no such dtype.
@@ -99,7 +105,9 @@ def prepare(plan: Plan, operands: Mapping[AdapterKey, Operand], dtype: str | Non
     chosen = [operands[key] for key in plan.adapters]
     adapters: dict[Atom, Adapter] = {
         operand.key: Adapter(operand, header)
-        for operand, header in zip(chosen, _headers(chosen), strict=True)
+        for operand, header in zip(
+            chosen, _headers(chosen, {} if headers is None else headers), strict=True
+        )
     }
     if not plan.derived:
         return assemble(plan, adapters, dtype)
@@ -159,16 +167,16 @@ def summands_of(plan: Plan, adapters: Mapping[Atom, Adapter]) -> list[Summand]:
     ]
 
 
-def _headers(operands: Sequence[Operand]) -> list[Header]:
+def _headers(operands: Sequence[Operand], known: dict[Path, Header]) -> list[Header]:
     """Read the headers; equal ones, which adapters of one base mostly have, are parsed once."""
     parsed: dict[tuple[bytes, int], Header] = {}
-    headers = []
     for operand in operands:
-        text = header_text(operand.path)
-        if text not in parsed:
-            parsed[text] = parse_header(*text, operand.path)
-        headers.append(parsed[text])
-    return headers
+        if operand.path not in known:
+            text = header_text(operand.path)
+            if text not in parsed:
+                parsed[text] = parse_header(*text, operand.path)
+            known[operand.path] = parsed[text]
+    return [known[operand.path] for operand in operands]
 
 
 def _promoted(tensors: Sequence[ComposedTensor], natural: Sequence[str | None]) -> str:
