@@ -73,14 +73,15 @@ class Listings:
 
         def work(session: Session) -> list[Listed]:
             rows = {row.repo: row for row in _rows(session, endpoint, [x.repo for x in listings])}
-            listed = []
-            for one, digest in zip(listings, digests, strict=True):
+            listed = {}
+            # In one order for all who record at once: in two, each could wait for the other.
+            for one, digest in sorted(zip(listings, digests, strict=True), key=_by_repo):
                 row = rows.get(one.repo) or ListingRow(endpoint=endpoint, repo=one.repo)
                 row.commit_sha, row.reason, row.read_at = one.commit, one.reason, datetime.now(UTC)
                 session.add(row)
                 added = add_version(session, one.version, digest, None) if one.version else None
-                listed.append(Listed(one, added))
-            return listed
+                listed[one.repo] = Listed(one, added)
+            return [listed[one.repo] for one in listings]
 
         return self._database.write(work)
 
@@ -91,6 +92,10 @@ def _rows(session: Session, endpoint: str, repos: Sequence[str]) -> list[Listing
         named = ListingRow.repo.in_(repos[start : start + _MOST_NAMES])
         found += session.scalars(select(ListingRow).where(ListingRow.endpoint == endpoint, named))
     return found
+
+
+def _by_repo(pair: tuple[Listing, str]) -> str:
+    return pair[0].repo
 
 
 def _listing(row: ListingRow) -> Listing:
